@@ -1,0 +1,38 @@
+/**
+ * JSON text kept exactly as it came.
+ *
+ * `kv_transfer_params`, seeds and block hashes hold 64-bit integers that a trip through JavaScript numbers would
+ * change, so what is only passed on is never parsed.
+ */
+export class RawJson {
+  readonly #text: Uint8Array;
+  #value: unknown;
+  #parsed = false;
+
+  /** @param bytes UTF-8 of one complete JSON value. */
+  constructor(bytes: Uint8Array) {
+    this.#text = bytes;
+  }
+
+  static fromText(text: string): RawJson {
+    return new RawJson(new TextEncoder().encode(text));
+  }
+
+  /** UTF-8 of the value. Not a copy: do not change it. */
+  get bytes(): Uint8Array {
+    return this.#text;
+  }
+
+  /** The value as JavaScript sees it; integers beyond 2^53 lose precision here, never in {@link bytes}. */
+  get value(): unknown {
+    if (!this.#parsed) {
+      this.#value = JSON.parse(this.toString());
+      this.#parsed = true;
+    }
+    return this.#value;
+  }
+
+  toString(): string {
+    return new TextDecoder().decode(this.#text);
+  }
+}

@@ -57,7 +57,10 @@ export interface RequestRouter {
    *
    * @param candidates healthy replicas, never empty
    */
-  chooseReplicas(candidates: readonly ReplicaView[], request: PendingRequest): readonly (readonly ReplicaView[])[];
+  chooseReplicas(
+    candidates: readonly ReplicaView[],
+    request: PendingRequest,
+  ): readonly (readonly ReplicaView[])[];
   /** The set of replicas changed. Build trees and rings here, not per request. */
   updateReplicas?(replicas: readonly ReplicaView[]): void;
   onRequestRouted?(request: PendingRequest, replicaId: string): void;

@@ -1,0 +1,29 @@
+import type { ReplicaView } from "./request-router.ts";
+
+/**
+ * Milliseconds after which a scraped load says nothing any more. Ray's
+ * `RAY_SERVE_QUEUE_LENGTH_CACHE_TIMEOUT_S` of 10 s.
+ */
+export const defaultLoadMaxAgeMs = 10_000;
+
+/**
+ * How busy a replica is, in requests: what this process has on it, plus what the engine itself reported running
+ * and waiting, as long as that report is fresh.
+ *
+ * The sum counts our own requests twice where the report includes them. That is deliberate: it moves with every
+ * request of ours, so that a burst between two reports does not all go to the replica that looked idle.
+ */
+export function replicaLoad(
+  replica: ReplicaView,
+  nowMs: number,
+  maxAgeMs: number = defaultLoadMaxAgeMs,
+): number {
+  const reported = replica.engineLoad;
+  if (reported === undefined || nowMs - reported.atMs > maxAgeMs) return replica.inFlight;
+  return replica.inFlight + reported.running + reported.waiting;
+}
+
+/** True when the replica may take one more request. */
+export function hasFreeSlot(replica: ReplicaView): boolean {
+  return replica.inFlight < replica.maxOngoingRequests;
+}

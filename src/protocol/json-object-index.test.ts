@@ -1,0 +1,213 @@
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { scanJsonObject } from "./json-object-index.ts";
+import { JsonScanError } from "./json-scanner.ts";
+import { jsonObjectText, utf8At } from "./json-text.fixture.ts";
+
+const scanText = (text: string) => scanJsonObject(new TextEncoder().encode(text));
+
+/** What JSON.parse makes of the bytes when they are an object; undefined when it refuses them. */
+function parseObject(bytes: Uint8Array): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(
+      new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes),
+    );
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+describe("scanJsonObject", () => {
+  it("agrees with JSON.parse on keys, values and kinds of any object, wherever it lies in memory", () => {
+    fc.assert(
+      fc.property(jsonObjectText, fc.nat(7), (text, offset) => {
+        const bytes = utf8At(text, offset);
+        const index = scanJsonObject(bytes);
+        const expected = JSON.parse(text) as Record<string, unknown>;
+        expect(new Set(index.members.map((member) => member.key))).toEqual(new Set(Object.keys(expected)));
+        for (const [key, value] of Object.entries(expected)) {
+          expect(index.has(key)).toBe(true);
+          expect(index.value(key)).toEqual(value);
+          expect(index.raw(key)?.value).toEqual(value);
+          expect(index.kind(key)).toBe(
+            value === null ? "null" : Array.isArray(value) ? "array" : typeof value,
+          );
+          expect(index.isDuplicate(key)).toBe(
+            index.members.filter((member) => member.key === key).length > 1,
+          );
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it("accepts exactly what JSON.parse accepts, and throws nothing but JsonScanError, on mutated documents", () => {
+    const mutation = fc.record({
+      at: fc.nat(),
+      drop: fc.nat(2),
+      insert: fc.oneof(
+        fc.constantFrom(
+          "",
+          '"',
+          "\\",
+          "{",
+          "}",
+          "[",
+          "]",
+          ",",
+          ":",
+          "0",
+          "-",
+          ".",
+          "e",
+          "\u0000",
+          "\u001f",
+          " ",
+          "\\u12",
+          "nul",
+          "NaN",
+          "\ufeff",
+        ),
+        fc.string({ unit: "binary", maxLength: 3 }),
+      ),
+    });
+    fc.assert(
+      fc.property(
+        jsonObjectText,
+        fc.array(mutation, { minLength: 1, maxLength: 3 }),
+        fc.nat(7),
+        (text, mutations, offset) => {
+          let mutated = text;
+          for (const { at, drop, insert } of mutations) {
+            const position = at % (mutated.length + 1);
+            mutated = mutated.slice(0, position) + insert + mutated.slice(position + drop);
+          }
+          const bytes = utf8At(mutated, offset);
+          const expected = parseObject(bytes);
+          let accepted = true;
+          try {
+            scanJsonObject(bytes);
+          } catch (error) {
+            expect(error).toBeInstanceOf(JsonScanError);
+            accepted = false;
+          }
+          expect(accepted).toBe(expected !== undefined);
+        },
+      ),
+      { numRuns: 3000 },
+    );
+  });
+
+  it("throws nothing but JsonScanError on any bytes", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
+        try {
+          scanJsonObject(bytes);
+        } catch (error) {
+          expect(error).toBeInstanceOf(JsonScanError);
+        }
+      }),
+    );
+  });
+
+  it.each([
+    ["", "the end of input"],
+    ["[]", '"["'],
+    ["null", '"n"'],
+    ["\ufeff{}", "byte 0xef"],
+    ["{} x", '"x"'],
+    ['{"a":1,}', '"}"'],
+    ['{,"a":1}', '","'],
+    ['{"a":NaN}', '"N"'],
+    ['{"a":-Infinity}', '"I"'],
+    ['{"a":01}', '"1"'],
+    ['{"a":1.}', '"}"'],
+    ['{"a":.5}', '"."'],
+    ['{"a":1e+}', '"}"'],
+    ['{"a":+1}', '"+"'],
+    ['{"a":[1,]}', '"]"'],
+    ['{"a":{"b":1]}', '"]"'],
+    ['{"a":"\\x"}', '"x"'],
+    ['{"a":"\\u00g0"}', '"g"'],
+    ['{"a":"\n"}', "byte 0x0a"],
+    [`{"a":"${"x".repeat(100)}\u0001"}`, "byte 0x01"],
+    [`{"a":"${"x".repeat(100)}`, "the end of input"],
+    ["{'a':1}", '"\'"'],
+    ['{"a" 1}', '"1"'],
+    ['{"a":tru}', '"}"'],
+    ['{"a":"\\', "the end of input"],
+  ])("refuses %j and says what it got", (text, got) => {
+    expect(() => scanText(text)).toThrow(JsonScanError);
+    expect(() => scanText(text)).toThrow(`got ${got}`);
+  });
+
+  it("names the offset of the first byte at fault", () => {
+    const error = captureError(() => scanText('{"ключ":1 "b":2}'));
+    expect((error as JsonScanError).offset).toBe(14);
+    expect((error as Error).message).toBe('Expected "," or "}", got "\\"" at byte 14');
+  });
+
+  it("sees an escaped key as the engine does", () => {
+    const index = scanText('{"kv\\u005ftransfer_params":{"a":1},"kv_transfer_params":null}');
+    expect(index.has("kv_transfer_params")).toBe(true);
+    expect(index.isDuplicate("kv_transfer_params")).toBe(true);
+    expect(index.value("kv_transfer_params")).toBeNull();
+  });
+
+  it("takes the last duplicate and keeps integers that JavaScript can't hold", () => {
+    const index = scanText('{"seed":1,"seed":9223372036854775807}');
+    expect(index.raw("seed")?.toString()).toBe("9223372036854775807");
+    expect(index.members.map((member) => member.key)).toEqual(["seed", "seed"]);
+  });
+
+  it("allows a lone surrogate escape, as Python does", () => {
+    expect(scanText('{"\\ud800":"\\udfff"}').value("\ud800")).toBe("\udfff");
+  });
+
+  it("answers for keys that are not there, also those of Object.prototype", () => {
+    const index = scanText('{"a":1}');
+    for (const key of ["b", "__proto__", "constructor", "toString"]) {
+      expect(index.has(key)).toBe(false);
+      expect(index.kind(key)).toBeUndefined();
+      expect(index.value(key)).toBeUndefined();
+      expect(index.raw(key)).toBeUndefined();
+      expect(index.isDuplicate(key)).toBe(false);
+    }
+    expect(scanText('{"__proto__":{"polluted":1}}').value("__proto__")).toEqual({ polluted: 1 });
+    expect(({} as { polluted?: unknown }).polluted).toBeUndefined();
+  });
+
+  it("finds members among many", () => {
+    const members = Array.from({ length: 500 }, (_, index) => `"k${index}":${index}`);
+    const index = scanText(`{${[...members, '"k7":"last"'].join(",")}}`);
+    expect(index.value("k499")).toBe(499);
+    expect(index.value("k7")).toBe("last");
+    expect(index.isDuplicate("k7")).toBe(true);
+    expect(index.isDuplicate("k8")).toBe(false);
+  });
+
+  it("limits depth and members", () => {
+    const nested = (depth: number) => `{"a":${"[".repeat(depth - 1)}${"]".repeat(depth - 1)}}`;
+    expect(scanText(nested(128)).kind("a")).toBe("array");
+    expect(() => scanText(nested(129))).toThrow("at most 128 nested");
+    expect(() => scanJsonObject(new TextEncoder().encode('{"a":{}}'), { maxDepth: 1 })).toThrow(
+      "at most 1 nested",
+    );
+    expect(() => scanText(`{"a":${"[".repeat(5_000_000)}`)).toThrow(JsonScanError);
+    const text = new TextEncoder().encode('{"a":1,"b":2}');
+    expect(scanJsonObject(text, { maxMembers: 2 }).members).toHaveLength(2);
+    expect(() => scanJsonObject(text, { maxMembers: 1 })).toThrow("at most 1 members");
+  });
+});
+
+function captureError(action: () => unknown): unknown {
+  try {
+    action();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+}

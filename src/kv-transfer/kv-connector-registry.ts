@@ -2,22 +2,13 @@ import { ConfigurationError } from "../errors/configuration-error.ts";
 import { ServeLLMError } from "../errors/serve-llm-error.ts";
 import { DefaultConnector } from "./default-connector.ts";
 import { isJsonObject, showJson } from "./handle-check.ts";
-import type { KvConnector, PeerMetadata } from "./kv-connector.ts";
+import type { KvConnector, KvConnectorContext, KvTransferConfig } from "./kv-connector.ts";
+import { LmcacheConnector } from "./lmcache-connector.ts";
+import { MooncakeConnector } from "./mooncake-connector.ts";
+import { MoriioConnector } from "./moriio-connector.ts";
+import { MultiConnector, subConnectorConfigs } from "./multi-connector.ts";
 import { NixlConnector } from "./nixl-connector.ts";
-
-/** `engine_kwargs.kv_transfer_config`: vLLM's words, never renamed. */
-export type KvTransferConfig = Readonly<Record<string, unknown>>;
-
-/** What a connector is made from. */
-export interface KvConnectorContext {
-  /**
-   * What the decode engines publish about themselves when a request does not say which one serves it. Ray's own
-   * `replica_metadata()`: there the orchestrator runs within the decode engine.
-   */
-  readonly decodeMetadata?: PeerMetadata | undefined;
-  /** Takes warnings about the configuration. Default: dropped. */
-  readonly warn?: ((message: string) => void) | undefined;
-}
+import { P2pNcclConnector } from "./p2p-nccl-connector.ts";
 
 /**
  * Makes a connector from its configuration.
@@ -33,6 +24,15 @@ export type KvConnectorFactory = (
 const factories = new Map<string, KvConnectorFactory>([
   ["NixlConnector", () => new NixlConnector()],
   ["NixlPullConnector", () => new NixlConnector("NixlPullConnector")],
+  ["LMCacheConnectorV1", () => new LmcacheConnector()],
+  ["LMCacheMPConnector", () => new LmcacheConnector("LMCacheMPConnector")],
+  ["MoRIIOConnector", (config, context) => new MoriioConnector(config, context)],
+  ["MooncakeConnector", () => new MooncakeConnector()],
+  ["P2pNcclConnector", (_config, context) => new P2pNcclConnector(context)],
+  [
+    "MultiConnector",
+    (config, context) => new MultiConnector(createKvConnector(subConnectorConfigs(config)[0], context)),
+  ],
 ]);
 
 /**
@@ -76,6 +76,7 @@ export function createKvConnector(kvTransferConfig: unknown, context: KvConnecto
   const name = requireName(config);
   const factory = factories.get(name);
   if (factory === undefined) {
+    refuseMisspelling(name);
     context.warn?.(`Unsupported connector backend: ${name}. Using default: DefaultConnectorBackend.`);
     return new DefaultConnector(name);
   }
@@ -96,6 +97,21 @@ export function createKvConnector(kvTransferConfig: unknown, context: KvConnecto
       { cause },
     );
   }
+}
+
+/** A known name in another case is no new connector; Ray only warns, and then moves no KV. */
+function refuseMisspelling(name: string): void {
+  const known = [...factories.keys()].find((candidate) => candidate.toLowerCase() === name.toLowerCase());
+  if (known === undefined) return;
+  throw new ConfigurationError("KV transfer configuration", [
+    {
+      path: ["kv_transfer_config", "kv_connector"],
+      message: `unknown connector "${name}"; did you mean "${known}"?`,
+      type: "value_error",
+      expected: known,
+      received: showJson(name),
+    },
+  ]);
 }
 
 function requireConfig(kvTransferConfig: unknown): KvTransferConfig {

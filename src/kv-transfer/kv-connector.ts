@@ -8,6 +8,8 @@ export interface ConnectorRequest {
   readonly method: GenerateMethod;
   /** Id that this attempt's two legs share; sent as `X-Request-Id`. */
   readonly requestId: string;
+  /** What the decode replica reserved for this request publishes about itself, for connectors that need both addresses. */
+  readonly decodePeer?: PeerMetadata | undefined;
   /** True when the client's body has this top-level field. */
   has(field: string): boolean;
   /** The value of a top-level field, parsed, or undefined. */
@@ -64,4 +66,18 @@ export interface KvConnector {
   ): RequestEdits;
   /** Why a handle can't be used, or undefined when it can. Absent: any object will do. */
   checkHandle?(handle: RawJson): string | undefined;
+}
+
+/** `engine_kwargs.kv_transfer_config`: vLLM's words, never renamed. */
+export type KvTransferConfig = Readonly<Record<string, unknown>>;
+
+/** What a connector is made from. */
+export interface KvConnectorContext {
+  /**
+   * What the decode engines publish about themselves when a request does not say which one serves it. Ray's own
+   * `replica_metadata()`: there the orchestrator runs within the decode engine.
+   */
+  readonly decodeMetadata?: PeerMetadata | undefined;
+  /** Takes warnings about the configuration. Default: dropped. */
+  readonly warn?: ((message: string) => void) | undefined;
 }

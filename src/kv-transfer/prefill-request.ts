@@ -16,6 +16,7 @@ const no = RawJson.fromText("false");
  * - `n`, `best_of`, `use_beam_search`: one answer carries one `kv_transfer_params`.
  * - `logprobs`, `top_logprobs`, `prompt_logprobs`, `echo`: their results come from decode; here they only cost.
  * - `stop`, `stop_token_ids`: a match on the first token makes vLLM free the KV it should have kept.
+ * - `return_token_ids`: as many token ids as the prompt has, for nobody.
  * - `metadata`, `store`: for whoever keeps answers; prefill's answer is thrown away.
  */
 export const prefillRemovedFields: readonly string[] = Object.freeze([
@@ -31,6 +32,7 @@ export const prefillRemovedFields: readonly string[] = Object.freeze([
   "echo",
   "stop",
   "stop_token_ids",
+  "return_token_ids",
   "metadata",
   "store",
 ]);

@@ -1,0 +1,79 @@
+import type * as z from "zod";
+
+import { headersSchema } from "./endpoint.ts";
+import { boolean, listOf, number, objectOf, optional, reading, text, withDefault } from "./lax-schema.ts";
+
+/** TLS towards the engines. PEM text, not paths. */
+export interface ClientTlsConfig {
+  /** Certificate authorities to trust instead of the system's. */
+  readonly ca?: string | readonly string[] | undefined;
+  /** Client certificate, for mutual TLS; needs `key`. */
+  readonly cert?: string | undefined;
+  /** Private key of `cert`. */
+  readonly key?: string | undefined;
+  /** Name to ask for and verify instead of the URL's host. */
+  readonly servername?: string | undefined;
+  /** False accepts any certificate: only for trials. @default true */
+  readonly rejectUnauthorized?: boolean | undefined;
+}
+
+/** How this library talks to the engines of one deployment. Ours; Ray has no such thing. */
+export interface ClientConfigInit {
+  /** Sent as `Authorization: Bearer ...` to endpoints that have no key of their own. */
+  readonly apiKey?: string | undefined;
+  /** Headers added to every request. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly tls?: ClientTlsConfig | undefined;
+  /** Milliseconds to open a connection, > 0. @default 5000 */
+  readonly connectTimeoutMs?: number | undefined;
+  /** Milliseconds for the whole prefill call, > 0. @default 300000 */
+  readonly prefillTimeoutMs?: number | undefined;
+  /** Milliseconds until decode's first byte, > 0. @default 300000 */
+  readonly firstByteTimeoutMs?: number | undefined;
+  /** Milliseconds between two chunks of a stream, > 0. @default 180000 */
+  readonly interTokenTimeoutMs?: number | undefined;
+  /** Milliseconds for a request from start to end, > 0. @default 3600000 */
+  readonly totalTimeoutMs?: number | undefined;
+}
+
+/** {@link ClientConfigInit} with its defaults filled in. */
+export interface ClientConfig extends ClientConfigInit {
+  readonly connectTimeoutMs: number;
+  readonly prefillTimeoutMs: number;
+  readonly firstByteTimeoutMs: number;
+  readonly interTokenTimeoutMs: number;
+  readonly totalTimeoutMs: number;
+}
+
+const certificate = text({ minLength: 1 });
+const positive = number({ greaterThan: 0 });
+
+const tlsSchema = objectOf("ClientTlsConfig", {
+  ca: optional(
+    reading<string | readonly string[]>((input) => {
+      const parsed = (Array.isArray(input) ? listOf(certificate) : certificate).safeParse(input);
+      return parsed.success
+        ? { value: parsed.data }
+        : { type: "string_type", message: "Input should be PEM text, or a list of PEM texts" };
+    }),
+  ),
+  cert: optional(certificate),
+  key: optional(certificate),
+  servername: optional(text({ minLength: 1 })),
+  rejectUnauthorized: optional(boolean()),
+}).superRefine((tls, context) => {
+  if ((tls.cert === undefined) === (tls.key === undefined)) return;
+  context.addIssue({ code: "custom", message: "cert and key must be given together" });
+});
+
+/** Schema of {@link ClientConfig}. */
+export const clientConfigSchema: z.ZodType<ClientConfig> = objectOf("ClientConfig", {
+  apiKey: optional(text({ minLength: 1 })),
+  headers: optional(headersSchema()),
+  tls: optional(tlsSchema),
+  connectTimeoutMs: withDefault(positive, 5_000),
+  prefillTimeoutMs: withDefault(positive, 300_000),
+  firstByteTimeoutMs: withDefault(positive, 300_000),
+  interTokenTimeoutMs: withDefault(positive, 180_000),
+  totalTimeoutMs: withDefault(positive, 3_600_000),
+});

@@ -1,0 +1,42 @@
+import type * as z from "zod";
+
+import { integer, number, objectOf, optional, reading, withDefault } from "./lax-schema.ts";
+import { isRemoteUri, lacksBucket, remotePrefixWords } from "./remote-uri.ts";
+
+/** LoRA adapters, loaded on demand. Ray's `LoraConfig`. The same adapters must be on prefill and decode. */
+export interface LoraConfig {
+  /** Remote folder with one sub-folder for each adapter; a trailing slash is dropped. */
+  readonly dynamicLoraLoadingPath?: string | undefined;
+  /** Adapters a replica keeps at once, >= 1. @default 16 */
+  readonly maxNumAdaptersPerReplica: number;
+  /** Seconds to wait for a download, > 0; undefined waits for ever. @default 30 */
+  readonly downloadTimeoutS: number | undefined;
+  /** How often a download is tried, >= 1. @default 3 */
+  readonly maxDownloadTries: number;
+}
+
+const loadingPath = reading<string>((path) => {
+  if (typeof path !== "string") return { type: "string_type", message: "Input should be a valid string" };
+  if (!isRemoteUri(path)) {
+    return {
+      type: "assertion_error",
+      message:
+        "Only AWS S3, Google Cloud Storage, and Azure Storage are supported. The dynamic_lora_loading_path must " +
+        `start with ${remotePrefixWords}. Got "${path}" instead.`,
+    };
+  }
+  // Ray turns "s3://" into "s3:" here and fails much later.
+  if (lacksBucket(path)) {
+    return { type: "value_error", message: `dynamic_lora_loading_path "${path}" names no bucket` };
+  }
+  return { value: path.replace(/\/+$/, "") };
+});
+
+/** Schema of {@link LoraConfig}. Seconds and tries of zero or less, which Ray lets through, are refused. */
+export const loraConfigSchema: z.ZodType<LoraConfig> = objectOf("LoraConfig", {
+  dynamicLoraLoadingPath: optional(loadingPath),
+  maxNumAdaptersPerReplica: withDefault(integer({ greaterThan: 0 }), 16),
+  // Null means "wait for ever" and absent means 30, so the default stands inside.
+  downloadTimeoutS: withDefault(optional(number({ greaterThan: 0 })), 30),
+  maxDownloadTries: withDefault(integer({ atLeast: 1 }), 3),
+}) as unknown as z.ZodType<LoraConfig>;

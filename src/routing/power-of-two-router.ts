@@ -33,11 +33,12 @@ export class PowerOfTwoRouter implements RequestRouter {
     const tiers = adapterTiers(candidates, request);
     const [only] = tiers;
     return tiers.length === 1 && only !== undefined
-      ? this.#rank(only)
-      : tiers.flatMap((tier) => this.#rank(tier));
+      ? this.rankTier(only)
+      : tiers.flatMap((tier) => this.rankTier(tier));
   }
 
-  #rank(tier: readonly ReplicaView[]): readonly (readonly ReplicaView[])[] {
+  /** Two of these and, if both are full, the others; for routers that fall back to this one. */
+  rankTier(tier: readonly ReplicaView[]): readonly (readonly ReplicaView[])[] {
     const count = tier.length;
     if (count < 2) return count === 0 ? [] : [tier];
     const firstIndex = Math.floor(this.#random() * count);

@@ -27,3 +27,16 @@ export function replicaLoad(
 export function hasFreeSlot(replica: ReplicaView): boolean {
   return replica.inFlight < replica.maxOngoingRequests;
 }
+
+/** The replicas from least to most loaded; equally loaded ones stay in order. */
+export function byLoad(
+  replicas: readonly ReplicaView[],
+  nowMs: number,
+  maxAgeMs: number = defaultLoadMaxAgeMs,
+): readonly ReplicaView[] {
+  if (replicas.length < 2) return replicas;
+  return replicas
+    .map((replica) => ({ replica, load: replicaLoad(replica, nowMs, maxAgeMs) }))
+    .sort((a, b) => a.load - b.load)
+    .map(({ replica }) => replica);
+}

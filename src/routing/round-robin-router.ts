@@ -1,5 +1,6 @@
 import { adapterTiers } from "./adapter-tiers.ts";
 import { rejectUnknownKwargs } from "./router-kwargs.ts";
+import { rotate } from "./rotate.ts";
 import type { PendingRequest, ReplicaView, RequestRouter, RequestRouterContext } from "./request-router.ts";
 
 /**
@@ -24,8 +25,4 @@ export class RoundRobinRouter implements RequestRouter {
     this.#cursor = (turn + 1) % Number.MAX_SAFE_INTEGER;
     return adapterTiers(candidates, request).map((tier) => rotate(tier, turn % tier.length));
   }
-}
-
-function rotate(replicas: readonly ReplicaView[], start: number): readonly ReplicaView[] {
-  return start === 0 ? replicas : [...replicas.slice(start), ...replicas.slice(0, start)];
 }

@@ -1,0 +1,91 @@
+import { adapterTiers } from "./adapter-tiers.ts";
+import { HashRing } from "./hash-ring.ts";
+import type { PendingRequest, ReplicaView, RequestRouter, RequestRouterContext } from "./request-router.ts";
+import { kwargNumber, rejectUnknownKwargs } from "./router-kwargs.ts";
+
+const name = "consistent-hash";
+
+/** Below so many requests a replica is never too busy for its own keys: the average means little then. */
+const boundFloor = 8;
+
+/**
+ * The same key, the same replica: the session id, or else the request id. Mirrors Ray's
+ * `ray.serve.experimental.consistent_hash_router.ConsistentHashRouter`; the hash is another one, so that keys lie
+ * elsewhere than under Ray.
+ *
+ * Keyword arguments:
+ * - `num_virtual_nodes` (100): points of each replica on the ring.
+ * - `num_fallback_replicas` (2): how many more replicas a key may go to when its owner is full.
+ * - `load_factor` (ours, 1.25; 0 turns it off): a replica with more than so many times the average of requests in
+ *   flight (and more than 8) comes after the others (consistent hashing with bounded loads).
+ */
+export class ConsistentHashRouter implements RequestRouter {
+  readonly #virtualNodes: number;
+  readonly #fallbackReplicas: number;
+  readonly #loadFactor: number;
+  #ring: HashRing | undefined;
+  #ringIds: ReadonlySet<string> = new Set();
+
+  constructor(context: RequestRouterContext) {
+    const { kwargs } = context;
+    rejectUnknownKwargs(name, kwargs, ["num_virtual_nodes", "num_fallback_replicas", "load_factor"]);
+    this.#virtualNodes = kwargNumber(name, kwargs, "num_virtual_nodes", {
+      default: 100,
+      minimum: 1,
+      maximum: 10_000,
+      integer: true,
+      message: "num_virtual_nodes must be a positive int, got {value}",
+    });
+    this.#fallbackReplicas = kwargNumber(name, kwargs, "num_fallback_replicas", {
+      default: 2,
+      integer: true,
+      message: "num_fallback_replicas must be a non-negative int, got {value}",
+    });
+    this.#loadFactor = kwargNumber(name, kwargs, "load_factor", { default: 1.25 });
+  }
+
+  chooseReplicas(
+    candidates: readonly ReplicaView[],
+    request: PendingRequest,
+  ): readonly (readonly ReplicaView[])[] {
+    const key =
+      request.sessionId === undefined || request.sessionId === "" ? request.requestId : request.sessionId;
+    return adapterTiers(candidates, request).map((tier) => this.rankTier(tier, key));
+  }
+
+  updateReplicas(replicas: readonly ReplicaView[]): void {
+    const ids = new Set(replicas.map((replica) => replica.id));
+    if (this.#ring !== undefined && isSame(ids, this.#ringIds)) return;
+    this.#ring = new HashRing([...ids], this.#virtualNodes);
+    this.#ringIds = ids;
+  }
+
+  /** The key's owner among these and its fallbacks, those within bounds first. */
+  rankTier(tier: readonly ReplicaView[], key: string): readonly ReplicaView[] {
+    if (tier.some((replica) => !this.#ringIds.has(replica.id))) this.updateReplicas(tier);
+    const byId = new Map(tier.map((replica) => [replica.id, replica]));
+    const bound = this.#bound(tier);
+    const within: ReplicaView[] = [];
+    const beyond: ReplicaView[] = [];
+    this.#ring?.walk(key, (id) => {
+      const replica = byId.get(id);
+      if (replica === undefined) return false;
+      byId.delete(id);
+      (replica.inFlight < bound ? within : beyond).push(replica);
+      return within.length > this.#fallbackReplicas || byId.size === 0;
+    });
+    return [...within, ...beyond].slice(0, this.#fallbackReplicas + 1);
+  }
+
+  #bound(tier: readonly ReplicaView[]): number {
+    if (this.#loadFactor === 0) return Number.POSITIVE_INFINITY;
+    const total = tier.reduce((sum, replica) => sum + replica.inFlight, 1);
+    return Math.max(boundFloor, Math.ceil((this.#loadFactor * total) / tier.length));
+  }
+}
+
+function isSame(left: ReadonlySet<string>, right: ReadonlySet<string>): boolean {
+  if (left.size !== right.size) return false;
+  for (const item of left) if (!right.has(item)) return false;
+  return true;
+}

@@ -23,6 +23,8 @@ export interface JsonScanOptions {
    * made of nothing else could exhaust it. @default 16384
    */
   readonly maxMembers?: number | undefined;
+  /** Keys to look out for at any depth: the first one found is {@link JsonObjectIndex.forbiddenKey}. */
+  readonly forbiddenKeys?: ReadonlySet<string> | undefined;
 }
 
 const defaultMaxDepth = 128;
@@ -41,10 +43,19 @@ export class JsonObjectIndex {
   readonly openOffset: number;
   /** Offset of the object's `}`. */
   readonly closeOffset: number;
+  /** The first of the scan's `forbiddenKeys` that is a key somewhere in the text, however it is escaped. */
+  readonly forbiddenKey: string | undefined;
   #byKey: Map<string, JsonMember> | undefined;
   #duplicates: Set<string> | undefined;
 
-  constructor(bytes: Uint8Array, members: readonly JsonMember[], openOffset: number, closeOffset: number) {
+  constructor(
+    bytes: Uint8Array,
+    members: readonly JsonMember[],
+    openOffset: number,
+    closeOffset: number,
+    forbiddenKey?: string,
+  ) {
+    this.forbiddenKey = forbiddenKey;
     this.bytes = bytes;
     this.members = members;
     this.openOffset = openOffset;
@@ -127,7 +138,17 @@ export class JsonObjectIndex {
  * @throws {JsonScanError} and nothing else
  */
 export function scanJsonObject(bytes: Uint8Array, options: JsonScanOptions = {}): JsonObjectIndex {
-  const scanner = new JsonScanner(bytes, options.maxDepth ?? defaultMaxDepth);
+  const forbidden = options.forbiddenKeys;
+  let forbiddenKey: string | undefined;
+  const onKey =
+    forbidden === undefined
+      ? undefined
+      : (start: number, end: number): void => {
+          if (forbiddenKey !== undefined) return;
+          const key = decodeKey(bytes, start, end);
+          if (forbidden.has(key)) forbiddenKey = key;
+        };
+  const scanner = new JsonScanner(bytes, options.maxDepth ?? defaultMaxDepth, onKey);
   const maxMembers = options.maxMembers ?? defaultMaxMembers;
   const openOffset = scanner.skipWhitespace(0);
   if (scanner.at(openOffset) !== 0x7b) throw scanner.unexpected('"{"', openOffset);
@@ -141,7 +162,9 @@ export function scanJsonObject(bytes: Uint8Array, options: JsonScanOptions = {})
       const keyEnd = scanner.skipString(memberStart);
       const valueStart = scanner.skipColon(keyEnd);
       const valueEnd = scanner.skipValue(valueStart, 1);
-      members.push({ key: decodeKey(bytes, memberStart, keyEnd), memberStart, valueStart, valueEnd });
+      const key = decodeKey(bytes, memberStart, keyEnd);
+      if (forbiddenKey === undefined && forbidden?.has(key) === true) forbiddenKey = key;
+      members.push({ key, memberStart, valueStart, valueEnd });
       position = scanner.skipWhitespace(valueEnd);
       const next = scanner.at(position);
       if (next === 0x7d) break;
@@ -151,7 +174,7 @@ export function scanJsonObject(bytes: Uint8Array, options: JsonScanOptions = {})
   }
   const end = scanner.skipWhitespace(position + 1);
   if (end !== bytes.length) throw scanner.unexpected("the end of input", end);
-  return new JsonObjectIndex(bytes, members, openOffset, position);
+  return new JsonObjectIndex(bytes, members, openOffset, position, forbiddenKey);
 }
 
 function decodeKey(bytes: Uint8Array, start: number, end: number): string {

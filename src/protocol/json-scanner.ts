@@ -29,6 +29,10 @@ const controlOrQuoteLimit = 0x21212121;
 const backslashFlip = 0x5c5c5c5c;
 const one = 0x01010101;
 
+/** 1 for the bytes that, after a backslash, are a whole escape. */
+const simpleEscapes = new Uint8Array(256);
+for (const escape of '"\\/bfnrt') simpleEscapes[escape.charCodeAt(0)] = 1;
+
 /** Shorter texts are not worth a word view. */
 const wordThreshold = 64;
 // A word read as a little-endian number has its first byte lowest, which the position arithmetic relies on.
@@ -46,10 +50,15 @@ export class JsonScanner {
   /** How far the text starts into its first word, in bytes. */
   readonly #lead: number;
   readonly #maxDepth: number;
+  readonly #onKey: ((start: number, end: number) => void) | undefined;
 
-  /** @param maxDepth how deep arrays and objects may nest, the outermost counted as 1 */
-  constructor(bytes: Uint8Array, maxDepth: number) {
+  /**
+   * @param maxDepth how deep arrays and objects may nest, the outermost counted as 1
+   * @param onKey told of every key below the top level: its offsets, quotes included
+   */
+  constructor(bytes: Uint8Array, maxDepth: number, onKey?: (start: number, end: number) => void) {
     this.bytes = bytes;
+    this.#onKey = onKey;
     this.#maxDepth = maxDepth;
     this.#lead = bytes.byteOffset & 3;
     this.#words =
@@ -146,24 +155,13 @@ export class JsonScanner {
   }
 
   #skipEscape(position: number): number {
-    switch (this.at(position + 1)) {
-      case quote:
-      case backslash:
-      case 0x2f: // /
-      case 0x62: // b
-      case 0x66: // f
-      case 0x6e: // n
-      case 0x72: // r
-      case 0x74: // t
-        return position + 2;
-      case 0x75: // u
-        for (let digit = position + 2; digit < position + 6; digit += 1) {
-          if (!isHexDigit(this.at(digit))) throw this.unexpected("four hexadecimal digits", digit);
-        }
-        return position + 6;
-      default:
-        throw this.unexpected("a valid escape", position + 1);
+    const escaped = this.at(position + 1);
+    if (simpleEscapes[escaped] === 1) return position + 2;
+    if (escaped !== 0x75) throw this.unexpected("a valid escape", position + 1);
+    for (let digit = position + 2; digit < position + 6; digit += 1) {
+      if (!isHexDigit(this.at(digit))) throw this.unexpected("four hexadecimal digits", digit);
     }
+    return position + 6;
   }
 
   /** An array or object and all it holds. */
@@ -209,7 +207,9 @@ export class JsonScanner {
 
   /** A key, its colon, and the whitespace around that: ends at the value. */
   skipKey(position: number): number {
-    return this.skipColon(this.skipString(position));
+    const end = this.skipString(position);
+    this.#onKey?.(position, end);
+    return this.skipColon(end);
   }
 
   /** A colon and the whitespace around it. */

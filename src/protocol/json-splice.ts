@@ -22,24 +22,21 @@ const encoder = new TextEncoder();
  */
 export function spliceJsonObject(index: JsonObjectIndex, edits: JsonEdits): readonly Uint8Array[] {
   const { bytes, members } = index;
-  const set = new Map(Object.entries(edits.set ?? {}));
-  const dropped = new Set(edits.remove);
-  if (set.size === 0 && dropped.size === 0) return [bytes];
+  const set = edits.set ?? {};
+  const setKeys = Object.keys(set);
+  const removed = edits.remove ?? [];
+  if (setKeys.length === 0 && removed.length === 0) return [bytes];
 
   // Backwards, because the last duplicate is the one that counts.
-  const fates: (MemberFate | undefined)[] = [];
-  const placed = new Set<string>();
+  const fates: MemberFate[] = Array.from({ length: members.length });
+  const placed: string[] = [];
   let lastKept = -1;
   for (let position = members.length - 1; position >= 0; position -= 1) {
     const key = (members[position] as (typeof members)[number]).key;
-    const fate: MemberFate = set.has(key)
-      ? placed.has(key)
-        ? "drop"
-        : "replace"
-      : dropped.has(key)
-        ? "drop"
-        : "keep";
-    if (fate === "replace") placed.add(key);
+    let fate: MemberFate = "keep";
+    if (setKeys.includes(key)) fate = placed.includes(key) ? "drop" : "replace";
+    else if (removed.includes(key)) fate = "drop";
+    if (fate === "replace") placed.push(key);
     if (fate !== "drop" && lastKept < 0) lastKept = position;
     fates[position] = fate;
   }
@@ -50,7 +47,7 @@ export function spliceJsonObject(index: JsonObjectIndex, edits: JsonEdits): read
     const fate = fates[position];
     if (fate === "replace") {
       output.copyUntil(member.valueStart);
-      output.addValue(member.key, set.get(member.key));
+      output.addValue(member.key, set[member.key]);
       output.skipTo(member.valueEnd);
     } else if (fate === "drop") {
       // A kept member follows: what lies up to it, comma included, goes with this one.
@@ -59,7 +56,7 @@ export function spliceJsonObject(index: JsonObjectIndex, edits: JsonEdits): read
     }
   }
 
-  const added = [...set.keys()].filter((key) => !placed.has(key));
+  const added = setKeys.filter((key) => !placed.includes(key));
   if (lastKept < members.length - 1 || added.length > 0) {
     const lastMember = members[members.length - 1];
     output.copyUntil(
@@ -68,7 +65,7 @@ export function spliceJsonObject(index: JsonObjectIndex, edits: JsonEdits): read
     let separator = lastKept < 0 ? "" : ",";
     for (const key of added) {
       output.addText(`${separator}${JSON.stringify(key)}:`);
-      output.addValue(key, set.get(key));
+      output.addValue(key, set[key]);
       separator = ",";
     }
     // Whitespace before the brace stays where a member stays, and goes with the last one.

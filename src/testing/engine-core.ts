@@ -1,0 +1,101 @@
+import type { Clock } from "../internal/clock.ts";
+import { systemRandom, type Random } from "../internal/random.ts";
+import type { EngineRefusal } from "./engine-refusal.ts";
+import { EngineMetrics } from "./engine-metrics-text.ts";
+import { EngineScheduler } from "./engine-scheduler.ts";
+import { FaultSchedule } from "./fault-plan.ts";
+import { KvLedger } from "./kv-ledger.ts";
+import { largestLeaseToken, type HandleIssuer, type KvParams } from "./kv-params.ts";
+import type { ResolvedMockOptions } from "./mock-engine-options.ts";
+import { RequestJournal } from "./request-journal.ts";
+import { seededRandom } from "./seeded-random.ts";
+import { SideChannelClient } from "./side-channel.ts";
+
+/** A request that is generating, as far as the engine has to reach it. */
+export interface RunningGeneration {
+  /** Ends it with an error answer. */
+  fail(error: EngineRefusal): void;
+  /** Ends it early with finish reason `abort`, as `/sleep` does. */
+  finishEarly(): void;
+  /** The client left. */
+  abort(): void;
+}
+
+/** The state of one mock engine, which its routes and its requests share. */
+export class EngineCore {
+  readonly options: ResolvedMockOptions;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly ledger: KvLedger;
+  readonly scheduler: EngineScheduler;
+  readonly metrics = new EngineMetrics();
+  readonly journal: RequestJournal;
+  readonly faults: FaultSchedule;
+  readonly adapters: Map<string, string>;
+  readonly generations = new Set<RunningGeneration>();
+  /** Values of `X-Request-Id` that are running. */
+  readonly requestIds = new Set<string>();
+  readonly systemFingerprint: string;
+  /** Requests that wait for KV of another engine. */
+  deferred = 0;
+  dead = false;
+  sleeping = false;
+  engineId = "";
+  sideChannelPort = 0;
+  sideChannel = new SideChannelClient();
+  /** Ends the engine the way a failed assertion in EngineCore does; set by the owner. */
+  onDeath: () => void = () => {};
+  /** Kills the process, as it were; set by the owner. */
+  onCrash: () => void = () => {};
+  #leaseToken = largestLeaseToken;
+
+  constructor(options: ResolvedMockOptions) {
+    this.options = options;
+    this.clock = options.clock;
+    this.random = options.seed === undefined ? systemRandom : seededRandom(options.seed);
+    this.ledger = new KvLedger(options.clock, options.numBlocks, options.kvLeaseMs);
+    this.scheduler = new EngineScheduler(this.ledger, options.maxNumSeqs);
+    this.journal = new RequestJournal(options.journalLimit);
+    this.faults = new FaultSchedule(this.random, options.faults);
+    this.adapters = new Map(Object.entries(options.adapters));
+    this.systemFingerprint = `vllm-${options.version}-${this.random.id().slice(0, 8)}`;
+  }
+
+  get issuer(): HandleIssuer {
+    const { host, handleFormat } = this.options;
+    return { engineId: this.engineId, host, port: this.sideChannelPort, format: handleFormat };
+  }
+
+  /** A 64-bit integer for a handle, or undefined when handles have none. */
+  nextLeaseToken(): string | undefined {
+    if (!this.options.bigIntHandles) return undefined;
+    return String(this.#leaseToken--);
+  }
+
+  /** A delay with the engine's jitter, milliseconds. */
+  jittered(delayMs: number): number {
+    const { jitter } = this.options.latency;
+    return jitter === 0 || delayMs === 0 ? delayMs : delayMs * (1 + jitter * (this.random.next() * 2 - 1));
+  }
+
+  /** True when these parameters make this engine fetch KV. */
+  fetchesKv(kv: KvParams | undefined): kv is KvParams {
+    return kv?.doRemotePrefill === true && !kv.doRemoteDecode && this.options.kvConnector !== null;
+  }
+
+  /** True when the handle names everything needed to fetch its KV. */
+  isComplete(kv: KvParams): boolean {
+    const hasRequestId = kv.requestId !== undefined || this.options.handleFormat.omitRequestId === true;
+    return kv.engineId !== undefined && kv.host !== undefined && kv.port !== undefined && hasRequestId;
+  }
+
+  /**
+   * A request that carried a handle will not run: tells the issuer, so that its blocks are freed at once. A handle
+   * that is not complete kills the engine here, as it does in vLLM.
+   */
+  releaseHandle(kv: KvParams | undefined): void {
+    if (!this.fetchesKv(kv)) return;
+    if (!this.isComplete(kv) || !kv.hasBlockIds) this.onDeath();
+    else if (kv.requestId !== undefined) this.sideChannel.release(kv.host ?? "", kv.port ?? 0, kv.requestId);
+  }
+}

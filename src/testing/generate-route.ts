@@ -1,0 +1,131 @@
+import type { AnswerWriter } from "./answer-writer.ts";
+import type { EngineCore } from "./engine-core.ts";
+import { badRequest, engineDeadError, EngineRefusal, validationError } from "./engine-refusal.ts";
+import type { Fault, MockPhase } from "./fault-plan.ts";
+import { Generation } from "./generation.ts";
+import { phaseOf, readGenerationRequest, type GenerationRequest } from "./generation-request.ts";
+import { readKvParams } from "./kv-params.ts";
+import { checkFields, type GenerateKind, type RequestBody } from "./request-fields.ts";
+
+/** Part a request plays, from its body, whatever else is wrong with it. */
+export function phaseOfBody(body: unknown): MockPhase {
+  if (typeof body !== "object" || body === null) return "aggregated";
+  return phaseOf(readKvParams((body as RequestBody)["kv_transfer_params"], ""));
+}
+
+/**
+ * Answers `/v1/chat/completions` and `/v1/completions`. Returns what to do when the client leaves.
+ *
+ * @param body the parsed body; undefined when it is not JSON
+ */
+export function generate(
+  core: EngineCore,
+  kind: GenerateKind,
+  writer: AnswerWriter,
+  body: unknown,
+  fault: Fault | undefined,
+): (() => void) | undefined {
+  if (core.dead) {
+    refuse(writer, engineDeadError());
+    return undefined;
+  }
+  const { bodyText, headers } = writer.entry;
+  let request: GenerationRequest;
+  try {
+    const fields = checkFields(kind, requireJson(headers["content-type"], bodyText, body));
+    const model = typeof fields["model"] === "string" ? fields["model"] : "";
+    const adapter = core.adapters.has(model) ? model : undefined;
+    if (model !== "" && adapter === undefined && model !== core.options.model) throw unknownModel(model);
+    request = readGenerationRequest(kind, fields, bodyText, {
+      maxModelLen: core.options.maxModelLen,
+      defaultMaxTokens: core.options.defaultMaxTokens,
+      adapter,
+    });
+  } catch (error) {
+    if (!(error instanceof EngineRefusal)) throw error;
+    refuse(writer, error);
+    if (typeof body === "object" && body !== null) {
+      core.releaseHandle(readKvParams((body as RequestBody)["kv_transfer_params"], bodyText));
+    }
+    return undefined;
+  }
+  if (fault?.kind === "wrongFraming") request = { ...request, stream: !request.stream };
+  const externalId = firstOf(headers["x-request-id"]) ?? idOf(body);
+  const refusal = refusedByEngine(core, externalId, firstOf(headers["x-data-parallel-rank"]));
+  if (refusal !== undefined) {
+    if (request.stream) {
+      // The engine sees the request only when the stream has begun.
+      writer.head(200, { "content-type": "text/event-stream; charset=utf-8" });
+      writer.write(refusal.frames());
+      writer.end();
+    } else {
+      refuse(writer, refusal);
+    }
+    core.releaseHandle(request.kv);
+    return undefined;
+  }
+  const ids = { requestId: externalId ?? core.random.id(), externalId };
+  const generation = new Generation(core, writer, request, ids, fault);
+  generation.start();
+  return () => generation.abort();
+}
+
+function refuse(writer: AnswerWriter, error: EngineRefusal): void {
+  writer.json(error.status, error.body());
+}
+
+function requireJson(contentType: string | undefined, bodyText: string, body: unknown): unknown {
+  const type = (contentType ?? "").split(";")[0]?.trim().toLowerCase();
+  if (type !== "application/json") {
+    const message = "1 validation error(s):\n  Unsupported Media Type: Only 'application/json' is allowed";
+    throw new EngineRefusal(400, "Bad Request", message);
+  }
+  if (bodyText === "") {
+    throw validationError([{ type: "missing", loc: ["body"], msg: "Field required", input: null }]);
+  }
+  if (body === undefined) throw jsonError(bodyText);
+  return body;
+}
+
+function jsonError(bodyText: string): EngineRefusal {
+  let position = 0;
+  try {
+    JSON.parse(bodyText);
+  } catch (error) {
+    position = Number(/position (\d+)/.exec(String(error))?.[1] ?? bodyText.length);
+  }
+  const ctx = { error: "Expecting value" };
+  return validationError([
+    { type: "json_invalid", loc: ["body", position], msg: "JSON decode error", input: {}, ctx },
+  ]);
+}
+
+/** vLLM's answer to a model it does not serve. */
+export function unknownModel(model: string): EngineRefusal {
+  return new EngineRefusal(404, "NotFoundError", `The model \`${model}\` does not exist.`, "model");
+}
+
+function refusedByEngine(
+  core: EngineCore,
+  requestId: string | undefined,
+  rankText: string | undefined,
+): EngineRefusal | undefined {
+  // vLLM ignores a rank that is not an integer.
+  const rank = rankText !== undefined && /^\s*[+-]?\d+\s*$/.test(rankText) ? Number(rankText) : 0;
+  if (rank < 0 || rank >= core.options.dataParallelSize) {
+    return badRequest(`data_parallel_rank ${rank} is out of range [0, ${core.options.dataParallelSize}).`);
+  }
+  if (requestId !== undefined && core.options.rejectDuplicateRequestIds && core.requestIds.has(requestId)) {
+    return badRequest(`Request id ${requestId} already running.`);
+  }
+  return undefined;
+}
+
+function idOf(body: unknown): string | undefined {
+  const id = (body as RequestBody)["request_id"];
+  return typeof id === "string" && id !== "" ? id : undefined;
+}
+
+function firstOf(header: string | string[] | undefined): string | undefined {
+  return Array.isArray(header) ? header[0] : header;
+}

@@ -1,0 +1,10 @@
+export { FakeClock, type FakeClockOptions } from "./fake-clock.ts";
+export type { Fault, FaultMatch, FaultPlan, FaultRule, MockPhase } from "./fault-plan.ts";
+export type { KvClaim, KvLedger, KvOutcome, KvRefusal, PinnedKv, RejectedClaim } from "./kv-ledger.ts";
+export type { HandleFormat } from "./kv-params.ts";
+export { mockAnswer, type MockAnswerRequest } from "./mock-answer.ts";
+export type { MockLatency, MockVLLMEngineOptions, ResolvedMockOptions } from "./mock-engine-options.ts";
+export { decodeTokens, encodeText } from "./mock-tokenizer.ts";
+export { MockVLLMEngine } from "./mock-vllm-engine.ts";
+export type { JournalEntry } from "./request-journal.ts";
+export { seededRandom } from "./seeded-random.ts";

@@ -1,0 +1,236 @@
+import { createServer, type Server } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+
+import { EngineCore } from "./engine-core.ts";
+import { engineDeadError } from "./engine-refusal.ts";
+import { EngineRequestHandler } from "./engine-request-handler.ts";
+import type { FaultRule } from "./fault-plan.ts";
+import type { KvLedger } from "./kv-ledger.ts";
+import {
+  resolveMockOptions,
+  type MockVLLMEngineOptions,
+  type ResolvedMockOptions,
+} from "./mock-engine-options.ts";
+import type { JournalEntry } from "./request-journal.ts";
+import { SideChannelClient, SideChannelServer } from "./side-channel.ts";
+
+/**
+ * A vLLM server without a model: real sockets, vLLM's routes and bytes, KV blocks and leases, prefill and decode
+ * between engines, also of different processes, and any fault a test asks for.
+ *
+ * ```ts
+ * await using prefill = new MockVLLMEngine({ role: "prefill" });
+ * await using decode = new MockVLLMEngine({ role: "decode" });
+ * await prefill.start();
+ * await decode.start();
+ * // ... requests to prefill.url and decode.url
+ * prefill.ledger.assertBalanced();
+ * ```
+ *
+ * What it says is a function of the prompt: see {@link mockAnswer}.
+ */
+export class MockVLLMEngine {
+  readonly #core: EngineCore;
+  readonly #handler: EngineRequestHandler;
+  readonly #sideChannel: SideChannelServer;
+  readonly #sockets = new Set<Socket>();
+  #server: Server | undefined;
+  #port: number;
+  #boots = 0;
+  #cancelReady: (() => void) | undefined;
+
+  /** @throws RangeError when an option is out of range */
+  constructor(options: MockVLLMEngineOptions = {}) {
+    const core = new EngineCore(resolveMockOptions(options));
+    this.#core = core;
+    this.#port = core.options.port;
+    this.#handler = new EngineRequestHandler(core);
+    this.#sideChannel = new SideChannelServer(core.ledger, () => core.engineId);
+    core.onDeath = () => this.#die();
+    core.onCrash = () => void this.crash();
+  }
+
+  /** Options with defaults filled in. */
+  get options(): ResolvedMockOptions {
+    return this.#core.options;
+  }
+
+  /** Base URL without a path, for example `http://127.0.0.1:43210`. Valid once started. */
+  get url(): string {
+    return `http://${this.#core.options.host}:${this.#port}`;
+  }
+
+  /** Port of the HTTP server; stays the same over {@link restart}. */
+  get port(): number {
+    return this.#port;
+  }
+
+  /** Id that its handles name; new after each start. */
+  get engineId(): string {
+    return this.#core.engineId;
+  }
+
+  /** True while it accepts connections. */
+  get listening(): boolean {
+    return this.#server?.listening === true;
+  }
+
+  /** Every request so far, oldest first. */
+  get requests(): readonly JournalEntry[] {
+    return this.#core.journal.entries;
+  }
+
+  /** Its KV blocks and handles. */
+  get ledger(): KvLedger {
+    return this.#core.ledger;
+  }
+
+  /** Requests that are not answered to the end. */
+  get openResponses(): number {
+    return this.#core.journal.inProgress;
+  }
+
+  /** Connections that are open. */
+  get openSockets(): number {
+    return this.#sockets.size;
+  }
+
+  /** Requests that have blocks now, and requests that wait for some. */
+  get load(): { readonly running: number; readonly waiting: number } {
+    return { running: this.#core.scheduler.running, waiting: this.#core.scheduler.waiting };
+  }
+
+  /**
+   * Listens. With `readyDelayMs` connections are refused that long; the promise resolves when it is ready, and
+   * {@link port} is known from the first turn of the event loop that follows the call on.
+   */
+  async start(): Promise<void> {
+    if (this.#server !== undefined) return;
+    const core = this.#core;
+    core.dead = false;
+    core.sleeping = false;
+    core.scheduler.setPaused(false);
+    core.engineId = this.#nextEngineId();
+    const server = createServer((request, response) => this.#handler.handle(request, response));
+    this.#server = server;
+    server.keepAliveTimeout = core.options.keepAliveTimeoutMs;
+    server.requestTimeout = 0;
+    server.on("connection", (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.on("close", () => this.#sockets.delete(socket));
+    });
+    if (core.options.readyDelayMs > 0) await this.#waitUntilReady();
+    // Stopped while it was waiting.
+    if (this.#server !== server) return;
+    core.sideChannelPort = await this.#sideChannel.listen(core.options.host, core.sideChannelPort);
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(this.#port, core.options.host, 1024, resolve);
+    });
+    this.#port = (server.address() as AddressInfo).port;
+  }
+
+  /** Ends everything at once, as vLLM does on SIGTERM, and resolves when every socket is closed. */
+  async stop(): Promise<void> {
+    await this.#shutDown(false);
+  }
+
+  /**
+   * The process is killed: every connection is reset, new ones are refused, pinned KV is lost. Resolves when the
+   * port is free.
+   */
+  async crash(): Promise<void> {
+    await this.#shutDown(true);
+  }
+
+  /** Starts again on the same port with a new engine id, as after a pod was restarted. Crashes first if need be. */
+  async restart(): Promise<void> {
+    await this.crash();
+    await this.start();
+  }
+
+  /** Adds a rule to the fault plan. @throws RangeError when a number of the rule is out of range */
+  injectFault(rule: FaultRule): void {
+    this.#core.faults.add(rule);
+  }
+
+  /** Nothing goes wrong any more, for requests that come from now on. */
+  clearFaults(): void {
+    this.#core.faults.clear();
+  }
+
+  /** Forgets the requests so far. */
+  clearRequests(): void {
+    this.#core.journal.clear();
+  }
+
+  /** Resolves when no request is in progress. */
+  async idle(): Promise<void> {
+    await this.#core.journal.idle();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  #nextEngineId(): string {
+    const { engineId } = this.#core.options;
+    const boot = this.#boots++;
+    if (engineId !== undefined) return boot === 0 ? engineId : `${engineId}-${boot}`;
+    const digits = this.#core.random.id();
+    return [8, 12, 16, 20, 32].map((end, part, ends) => digits.slice(ends[part - 1] ?? 0, end)).join("-");
+  }
+
+  async #waitUntilReady(): Promise<void> {
+    const { clock, options } = this.#core;
+    if (this.#port === 0) this.#port = await freePort(options.host);
+    await new Promise<void>((resolve) => {
+      const timer = clock.setTimer(resolve, options.readyDelayMs, { keepAlive: true });
+      this.#cancelReady = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
+    this.#cancelReady = undefined;
+  }
+
+  /** EngineCore died: what runs is answered with an error; then the process exits. */
+  #die(): void {
+    const core = this.#core;
+    if (core.dead) return;
+    core.dead = true;
+    for (const generation of [...core.generations]) generation.fail(engineDeadError());
+    core.ledger.lose();
+    if (core.options.keepAliveOnEngineDeath) return;
+    this.#server?.close();
+    // The error answers were handed to the sockets in this turn; they are flushed by the next.
+    setImmediate(() => void this.#shutDown(false));
+  }
+
+  async #shutDown(reset: boolean): Promise<void> {
+    const core = this.#core;
+    const server = this.#server;
+    this.#server = undefined;
+    this.#cancelReady?.();
+    for (const generation of [...core.generations]) generation.abort();
+    core.ledger.lose();
+    core.sideChannel.close();
+    core.sideChannel = new SideChannelClient();
+    for (const socket of this.#sockets) {
+      if (reset) socket.resetAndDestroy();
+      else socket.destroy();
+    }
+    const closed = this.#sideChannel.close();
+    if (server?.listening === true) await new Promise<void>((resolve) => server.close(() => resolve()));
+    await closed;
+  }
+}
+
+/** A port that was free a moment ago. */
+async function freePort(host: string): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  return port;
+}

@@ -1,7 +1,8 @@
 import { ConfigurationError } from "../errors/configuration-error.ts";
 import { scanJsonObject } from "../protocol/json-object-index.ts";
-import { byteLength, spliceJsonObject } from "../protocol/json-splice.ts";
+import { spliceJsonObject } from "../protocol/json-splice.ts";
 import { RawJson } from "../protocol/raw-json.ts";
+import { concatBytes } from "./concat-bytes.ts";
 import { hasBlockId, isJsonObject, showJson } from "./handle-check.ts";
 import type {
   ConnectorRequest,
@@ -128,13 +129,7 @@ function completeHandle(handle: RawJson, uid: string, peer: PeerMetadata | undef
   };
   if (!index.has("transfer_id")) set["transfer_id"] = `tx-${uid}`;
   const parts = spliceJsonObject(index, { set });
-  const bytes = new Uint8Array(byteLength(parts));
-  let offset = 0;
-  for (const part of parts) {
-    bytes.set(part, offset);
-    offset += part.byteLength;
-  }
-  return new RawJson(bytes);
+  return new RawJson(concatBytes(parts));
 }
 
 function readMode(kvTransferConfig: KvTransferConfig): boolean {

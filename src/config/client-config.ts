@@ -34,6 +34,12 @@ export interface ClientConfigInit {
   readonly interTokenTimeoutMs?: number | undefined;
   /** Milliseconds for a request from start to end, > 0. @default 3600000 */
   readonly totalTimeoutMs?: number | undefined;
+  /** Milliseconds a request may wait for a free slot, > 0. @default 60000 */
+  readonly queueTimeoutMs?: number | undefined;
+  /** Milliseconds a request may wait while the deployment has no replica at all, > 0. @default 10000 */
+  readonly unavailableTimeoutMs?: number | undefined;
+  /** Milliseconds a client may leave a full stream unread before both engines are told to stop, > 0. @default 60000 */
+  readonly slowClientTimeoutMs?: number | undefined;
 }
 
 /** {@link ClientConfigInit} with its defaults filled in. */
@@ -43,6 +49,9 @@ export interface ClientConfig extends ClientConfigInit {
   readonly firstByteTimeoutMs: number;
   readonly interTokenTimeoutMs: number;
   readonly totalTimeoutMs: number;
+  readonly queueTimeoutMs: number;
+  readonly unavailableTimeoutMs: number;
+  readonly slowClientTimeoutMs: number;
 }
 
 const certificate = text({ minLength: 1 });
@@ -76,4 +85,7 @@ export const clientConfigSchema: z.ZodType<ClientConfig> = objectOf("ClientConfi
   firstByteTimeoutMs: withDefault(positive, 300_000),
   interTokenTimeoutMs: withDefault(positive, 180_000),
   totalTimeoutMs: withDefault(positive, 3_600_000),
+  queueTimeoutMs: withDefault(positive, 60_000),
+  unavailableTimeoutMs: withDefault(positive, 10_000),
+  slowClientTimeoutMs: withDefault(positive, 60_000),
 });

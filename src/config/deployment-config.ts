@@ -22,9 +22,19 @@ import {
   type GangSchedulingOptions,
 } from "./gang-scheduling-config.ts";
 import { jsonProblem } from "./json-value.ts";
-import { anything, integer, listOf, nullable, number, objectOf, oneOf, report, text } from "./lax-schema.ts";
+import {
+  anything,
+  integer,
+  isPlainObject,
+  listOf,
+  nullable,
+  number,
+  objectOf,
+  oneOf,
+  report,
+  text,
+} from "./lax-schema.ts";
 import { loggingSchema, resolveLogging, type LoggingConfig, type LoggingOptions } from "./logging-config.ts";
-import { isPlainObject } from "./lax-schema.ts";
 import { parseConfig } from "./parse-config.ts";
 import {
   requestRouterSchema,
@@ -121,7 +131,7 @@ const positive = { greaterThan: 0 } as const;
 const notNegative = { atLeast: 0 } as const;
 
 /** The fields of Ray's `DeploymentConfig`, except the two that `numReplicas: "auto"` changes. */
-const commonShape = {
+export const deploymentConfigShape = {
   maxOngoingRequests: integer(positive).optional(),
   maxQueuedRequests: maxQueuedRequests().optional(),
   backpressureConfig: backpressureSchema.optional(),
@@ -143,13 +153,13 @@ const commonShape = {
 const fixedShape = {
   numReplicas: nullable(integer(notNegative)),
   autoscalingConfig: nullable(autoscalingSchema),
-  ...commonShape,
+  ...deploymentConfigShape,
 };
 
 const autoShape = {
   numReplicas: oneOf(["auto"]),
   autoscalingConfig: nullable(autoReplicasSchema),
-  ...commonShape,
+  ...deploymentConfigShape,
 };
 
 /**
@@ -205,7 +215,7 @@ export interface ParsedDeploymentConfig {
   readonly config: DeploymentConfig;
   /** Only what was given, coerced. */
   readonly given: DeploymentConfigOptions;
-  /** The camelCase names of what was given, also those beside Ray's `DeploymentConfig`, such as `name`. */
+  /** The camelCase names of what was given, before "auto" was resolved; also those beside Ray's `DeploymentConfig`, such as `name`. */
   readonly explicitlySet: ReadonlySet<string>;
 }
 
@@ -216,10 +226,11 @@ export interface ParsedDeploymentConfig {
  * @throws ConfigurationError naming every problem
  */
 export function parseDeploymentConfig(input: unknown): ParsedDeploymentConfig {
-  const parsed = isAuto(input)
-    ? resolveAuto(parseConfig(autoDeploymentConfigSchema, input, "deployment_config"))
-    : parseConfig(deploymentConfigSchema, input, "deployment_config");
-  const given = Object.fromEntries(Object.entries(parsed).filter(([key]) => !(key in besideShape)));
+  const auto = isAutoReplicas(input);
+  const schema = auto ? autoDeploymentConfigSchema : deploymentConfigSchema;
+  const parsed = parseConfig(schema, input, "deployment_config");
+  const own = Object.fromEntries(Object.entries(parsed).filter(([key]) => !(key in besideShape)));
+  const given = auto ? resolveAuto(own) : own;
   return {
     config: resolveDeploymentConfig(given),
     given,
@@ -227,7 +238,8 @@ export function parseDeploymentConfig(input: unknown): ParsedDeploymentConfig {
   };
 }
 
-function isAuto(input: unknown): boolean {
+/** True for options with `numReplicas: "auto"`, in either spelling. */
+export function isAutoReplicas(input: unknown): boolean {
   return isPlainObject(input) && (input["numReplicas"] ?? input["num_replicas"]) === "auto";
 }
 

@@ -5,23 +5,20 @@ import { jsonProblem } from "./json-value.ts";
 import { number, objectOf, opaqueMap, reading, report, withDefault } from "./lax-schema.ts";
 import { parseConfig } from "./parse-config.ts";
 
-/** The routers that exist here, by the name of Ray's class. */
-export const requestRouterNames = [
+/** Ray's routers, by class name. */
+const rayRouterClasses = [
   "PowerOfTwoChoicesRequestRouter",
   "PrefixCacheAffinityRouter",
   "KVAwareRouter",
   "RoundRobinRouter",
   "ConsistentHashRouter",
   "CapacityQueueRouter",
-] as const;
-
-/** The name of a router that exists here. */
-export type RequestRouterName = (typeof requestRouterNames)[number];
+];
 
 /** Router options as a user gives them. Ray's `RequestRouterConfig`, keys in camelCase. */
 export interface RequestRouterOptions {
   /**
-   * Ray's import path of a router, its class name alone, or a factory of your own.
+   * Ray's import path of a router, its class name alone, the kebab-case name of a registered router, or a factory.
    * Default: power of two choices.
    */
   readonly requestRouterClass?: string | AnyFunction | undefined;
@@ -56,12 +53,13 @@ const requestRouterDefaults: RequestRouterConfig = {
   maxBackoffS: 0.5,
 };
 
-/** The router that a name or one of Ray's import paths means; `undefined` when there is none. */
-export function requestRouterName(path: string): RequestRouterName | undefined {
-  const parts = readImportPath(path);
-  if (parts !== undefined && !parts.module.startsWith("ray.")) return undefined;
-  const name = parts?.name ?? path;
-  return requestRouterNames.find((known) => known === name);
+// Names of routers that are registered here; whether one is, shows when the router is made.
+const registeredName = /^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$/;
+
+function isRouterName(name: string): boolean {
+  const path = readImportPath(name);
+  if (path === undefined) return registeredName.test(name) || rayRouterClasses.includes(name);
+  return path.module.startsWith("ray.") && rayRouterClasses.includes(path.name);
 }
 
 function requestRouterClass(): z.ZodType<string | AnyFunction> {
@@ -76,11 +74,11 @@ function requestRouterClass(): z.ZodType<string | AnyFunction> {
     }
     // Ray reads an empty string as "not given".
     if (input === "") return { value: defaultRouterClass };
-    if (requestRouterName(input) !== undefined) return { value: input };
+    if (isRouterName(input)) return { value: input };
     return {
       type: "value_error",
       message: `There is no request router "${input}"; Python code does not run here`,
-      expected: `a router factory, or one of Ray's: ${requestRouterNames.join(", ")}`,
+      expected: `a router factory, the name of a registered router, or one of Ray's: ${rayRouterClasses.join(", ")}`,
     };
   });
 }

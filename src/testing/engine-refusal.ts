@@ -89,7 +89,7 @@ export function pythonRepr(value: unknown): string {
       .map(([key, item]) => `${pythonRepr(key)}: ${pythonRepr(item)}`)
       .join(", ")}}`;
   }
-  return String(value);
+  return typeof value === "number" ? String(value) : "None";
 }
 
 /** A JSON string with everything beyond ASCII escaped, as Python's `json.dumps` writes it. */

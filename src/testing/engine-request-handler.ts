@@ -5,7 +5,7 @@ import { AnswerWriter } from "./answer-writer.ts";
 import type { EngineCore } from "./engine-core.ts";
 import { EngineRefusal } from "./engine-refusal.ts";
 import { engineRoutes } from "./engine-routes.ts";
-import type { Fault } from "./fault-plan.ts";
+import { isArrivalFault, type ArrivalFault, type Fault } from "./fault-plan.ts";
 import { generate, phaseOfBody } from "./generate-route.ts";
 import type { JournalEntry } from "./request-journal.ts";
 import type { GenerateKind, RequestBody } from "./request-fields.ts";
@@ -82,15 +82,18 @@ export class EngineRequestHandler {
       const proceed = (): void => {
         if (!left) onLeave = this.#route(writer, kind, fault);
       };
-      if (fault === undefined || !this.#strike(writer, fault, proceed, (cancel) => (onLeave = cancel)))
-        proceed();
+      const strikes =
+        fault !== undefined &&
+        isArrivalFault(fault) &&
+        this.#strike(writer, fault, proceed, (cancel) => (onLeave = cancel));
+      if (!strikes) proceed();
     });
   }
 
   /** Faults that come before the engine does anything. True: the request is dealt with, or `proceed` comes later. */
   #strike(
     writer: AnswerWriter,
-    fault: Fault,
+    fault: ArrivalFault,
     proceed: () => void,
     onLeave: (cancel: () => void) => void,
   ): boolean {
@@ -135,9 +138,8 @@ export class EngineRequestHandler {
             : JSON.stringify(fault.body),
         );
         return true;
-      default:
-        return false;
     }
+    return false;
   }
 
   #route(

@@ -27,7 +27,7 @@ const sleep: EngineRoute = (core, writer, _body, query) => {
   core.sleeping = true;
   core.scheduler.setPaused(true);
   if ((query.get("mode") ?? "abort") === "abort") {
-    for (const generation of [...core.generations]) generation.finishEarly();
+    for (const generation of core.generations) generation.finishEarly();
   }
   writer.answer(200, undefined, "");
 };

@@ -85,6 +85,67 @@ export type Fault =
   /** A connection is closed without an answer when a second request comes over it. */
   | { readonly kind: "closeOnReuse" };
 
+/** Faults that strike before the engine looks at the request. */
+export type ArrivalFault = Extract<
+  Fault,
+  {
+    kind:
+      | "resetAtByte"
+      | "closeOnReuse"
+      | "halfOpen"
+      | "stallBeforeHeaders"
+      | "status"
+      | "redirect"
+      | "emptyBody"
+      | "errorIn200";
+  }
+>;
+
+/** Faults that strike while tokens are delivered. */
+export type TokenFault = Extract<
+  Fault,
+  {
+    kind:
+      | "stallAfterTokens"
+      | "sseError"
+      | "swallowedError"
+      | "engineDeath"
+      | "crash"
+      | "truncated"
+      | "malformedSse"
+      | "hugeAnswer";
+  }
+>;
+
+const arrivalFaults: ReadonlySet<Fault["kind"]> = new Set<ArrivalFault["kind"]>([
+  "resetAtByte",
+  "closeOnReuse",
+  "halfOpen",
+  "stallBeforeHeaders",
+  "status",
+  "redirect",
+  "emptyBody",
+  "errorIn200",
+]);
+const tokenFaults: ReadonlySet<Fault["kind"]> = new Set<TokenFault["kind"]>([
+  "stallAfterTokens",
+  "sseError",
+  "swallowedError",
+  "engineDeath",
+  "crash",
+  "truncated",
+  "malformedSse",
+  "hugeAnswer",
+]);
+
+export function isArrivalFault(fault: Fault): fault is ArrivalFault {
+  return arrivalFaults.has(fault.kind);
+}
+
+export function isTokenFault(fault: Fault): fault is TokenFault {
+  return tokenFaults.has(fault.kind);
+}
+
 /** Which part a request plays: by its `kv_transfer_params`, as in vLLM. */
 export type MockPhase = "prefill" | "decode" | "aggregated";
 

@@ -124,7 +124,7 @@ export class KvLedger {
   /** Takes blocks, or undefined while there are not enough. */
   allocate(count: number): readonly number[] | undefined {
     if (count > this.#free.length) return undefined;
-    return this.#free.splice(this.#free.length - count, count).reverse();
+    return this.#free.splice(this.#free.length - count, count).toReversed();
   }
 
   /** Gives blocks back. */
@@ -175,7 +175,7 @@ export class KvLedger {
 
   /** The engine went down: everything pinned is gone, every block is free. */
   lose(): void {
-    for (const requestId of [...this.#leases.keys()]) this.#end(requestId, "lost");
+    for (const requestId of this.#leases.keys()) this.#end(requestId, "lost");
   }
 
   /**

@@ -199,7 +199,7 @@ export class MockVLLMEngine {
     const core = this.#core;
     if (core.dead) return;
     core.dead = true;
-    for (const generation of [...core.generations]) generation.fail(engineDeadError());
+    for (const generation of core.generations) generation.fail(engineDeadError());
     core.ledger.lose();
     if (core.options.keepAliveOnEngineDeath) return;
     this.#server?.close();
@@ -212,7 +212,7 @@ export class MockVLLMEngine {
     const server = this.#server;
     this.#server = undefined;
     this.#cancelReady?.();
-    for (const generation of [...core.generations]) generation.abort();
+    for (const generation of core.generations) generation.abort();
     core.ledger.lose();
     core.sideChannel.close();
     core.sideChannel = new SideChannelClient();

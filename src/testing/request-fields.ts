@@ -191,6 +191,7 @@ function checkType(type: FieldType, name: string, value: unknown): PydanticIssue
         ? undefined
         : issue("float_parsing", "Input should be a valid number, unable to parse string as a number");
   }
+  return undefined;
 }
 
 /**

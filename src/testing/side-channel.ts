@@ -81,6 +81,7 @@ export class SideChannelServer {
         this.#ledger.heartbeat(message.requestId);
         return undefined;
     }
+    return undefined;
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Timer } from "../internal/clock.ts";
 import { EngineRefusal } from "./engine-refusal.ts";
-import type { Fault } from "./fault-plan.ts";
+import { isTokenFault, type Fault, type TokenFault } from "./fault-plan.ts";
 import type { Generation } from "./generation.ts";
 import type { Reply } from "./mock-answer.ts";
 import { doneFrame } from "./reply-format.ts";
@@ -132,32 +132,32 @@ export class TokenSender {
     const kvTransferParams = this.#generation.complete();
     const choices = replies.map((reply) => ({ ...reply, end: reply }));
     const body = format.body(choices, this.#generation.usage(total), kvTransferParams);
-    switch (this.#fault?.kind) {
-      case "truncated":
-        writer.head(200, {
-          "content-type": "application/json",
-          "content-length": String(Buffer.byteLength(body)),
-        });
-        writer.write(body.slice(0, body.length / 2));
-        writer.reset();
-        return;
-      case "malformedSse": {
-        const { bytes } = this.#fault;
-        writer.head(200, { "content-type": "application/json" });
-        writer.write(bytes ?? body.slice(0, body.length / 2));
+    const fault = this.#fault;
+    if (fault === undefined || !isTokenFault(fault)) writer.json(200, body);
+    else this.#answerBroken(fault, body);
+  }
+
+  #answerBroken(fault: TokenFault, body: string): void {
+    const { writer } = this.#generation;
+    const headers = { "content-type": "application/json" };
+    if (fault.kind === "truncated") {
+      writer.head(200, { ...headers, "content-length": String(Buffer.byteLength(body)) });
+      writer.write(body.slice(0, body.length / 2));
+      writer.reset();
+    } else if (fault.kind === "malformedSse") {
+      writer.head(200, headers);
+      writer.write(fault.bytes ?? body.slice(0, body.length / 2));
+      writer.end();
+    } else if (fault.kind === "hugeAnswer") {
+      writer.head(200, headers);
+      writer.write('{"filler":"');
+      this.#fill(fault.bytes, fillerPiece, () => {
+        writer.write(`",${body.slice(1)}`);
         writer.end();
-        return;
-      }
-      case "hugeAnswer":
-        writer.head(200, { "content-type": "application/json" });
-        writer.write('{"filler":"');
-        this.#fill(this.#fault.bytes, fillerPiece, () => {
-          writer.write(`",${body.slice(1)}`);
-          writer.end();
-        });
-        return;
-      default:
-        writer.json(200, body);
+      });
+    } else {
+      // A stall that is over.
+      writer.json(200, body);
     }
   }
 
@@ -172,16 +172,9 @@ export class TokenSender {
   /** Strikes if it is time to. True: nothing is to be sent any more, or not now. */
   #strikes(): boolean {
     const fault = this.#fault;
-    if (fault === undefined || this.#struck) return false;
+    if (fault === undefined || this.#struck || !isTokenFault(fault)) return false;
     const { core, request, writer } = this.#generation;
-    const after =
-      fault.kind === "stallAfterTokens" ? fault.tokens : "afterTokens" in fault ? fault.afterTokens : 0;
-    if (
-      request.stream &&
-      this.#sent < (after ?? (fault.kind === "truncated" ? Number.POSITIVE_INFINITY : 0))
-    ) {
-      return false;
-    }
+    if (request.stream && this.#sent < strikesAfter(fault)) return false;
     this.#struck = true;
     switch (fault.kind) {
       case "stallAfterTokens":
@@ -216,9 +209,8 @@ export class TokenSender {
         if (!request.stream) return false;
         this.#fill(fault.bytes, this.#fillerFrame(), () => this.#step());
         return true;
-      default:
-        return false;
     }
+    return false;
   }
 
   #fillerFrame(): string {
@@ -254,4 +246,11 @@ export class TokenSender {
     writer.write(": ping\n\n");
     this.#timer = core.clock.setTimer(() => this.#ping(everyMs), everyMs, { keepAlive: true });
   }
+}
+
+/** Tokens delivered before a fault strikes a stream. */
+function strikesAfter(fault: TokenFault): number {
+  if (fault.kind === "stallAfterTokens") return fault.tokens;
+  const after = "afterTokens" in fault ? fault.afterTokens : undefined;
+  return after ?? (fault.kind === "truncated" ? Number.POSITIVE_INFINITY : 0);
 }

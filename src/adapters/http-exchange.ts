@@ -1,0 +1,47 @@
+import type { ByteSource } from "../internal/byte-stream.ts";
+import type { CancelToken } from "../internal/cancel-token.ts";
+import type { Clock } from "../internal/clock.ts";
+
+/** A client's HTTP request, whatever server it came through. */
+export interface HttpRequest {
+  readonly method: string;
+  /** Path without query, as it came: percent-encoding not decoded. */
+  readonly path: string;
+  /** Query without `?`. */
+  readonly query: string;
+  /** The value of a header, lower-case name; several are joined with `, `. */
+  header(name: string): string | undefined;
+  /** Lower-case names of all headers. */
+  headerNames(): readonly string[];
+  /**
+   * Reads the whole body, once.
+   *
+   * @throws RequestError 413 when it is larger than `maxBytes`, 408 when it is not complete within `timeoutMs`
+   */
+  readBody(limits: BodyLimits): Promise<Uint8Array>;
+  /** Fires when the client leaves; ended when the response is delivered or given up. */
+  readonly cancel: CancelToken;
+}
+
+/** How much may be read, and how long that may take. */
+export interface BodyLimits {
+  readonly maxBytes: number;
+  readonly timeoutMs: number;
+  readonly clock: Clock;
+}
+
+/** An answer for any server to send. */
+export interface HttpResponse {
+  readonly status: number;
+  /** Lower-case names. */
+  readonly headers: readonly (readonly [string, string])[];
+  readonly body: Uint8Array | ByteSource | undefined;
+}
+
+/** What a door opens to. Never rejects: errors are responses. */
+export type HttpService = (request: HttpRequest) => Promise<HttpResponse>;
+
+/** True when the body comes in pieces. */
+export function isByteSource(body: HttpResponse["body"]): body is ByteSource {
+  return body !== undefined && !(body instanceof Uint8Array);
+}

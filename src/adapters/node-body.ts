@@ -1,0 +1,69 @@
+import type { IncomingMessage } from "node:http";
+import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
+import { RequestError } from "../errors/request-error.ts";
+import { ServeLLMError } from "../errors/serve-llm-error.ts";
+import { bodyTimeout, bodyTooLarge } from "./body-errors.ts";
+import type { BodyLimits } from "./http-exchange.ts";
+
+/** What body parsers leave on a request. */
+type ParsedRequest = IncomingMessage & { readonly rawBody?: unknown; readonly body?: unknown };
+
+/**
+ * Reads the body of a node:http request, also when a body parser was here first: its raw bytes when it kept them
+ * (`rawBody`), else what it parsed, written out again.
+ */
+export function readNodeBody(request: IncomingMessage, limits: BodyLimits): Promise<Uint8Array> {
+  const parsed = parsedBody(request as ParsedRequest);
+  if (parsed !== undefined) {
+    return parsed.byteLength > limits.maxBytes
+      ? Promise.reject(bodyTooLarge(limits.maxBytes))
+      : Promise.resolve(parsed);
+  }
+  if (request.readableEnded) return Promise.reject(bodyConsumed());
+  return readStream(request, limits);
+}
+
+function readStream(request: IncomingMessage, limits: BodyLimits): Promise<Uint8Array> {
+  const announced = Number(request.headers["content-length"]);
+  if (announced > limits.maxBytes) return Promise.reject(bodyTooLarge(limits.maxBytes));
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    const timer = limits.clock.setTimer(() => finish(bodyTimeout(limits.timeoutMs)), limits.timeoutMs);
+    const finish = (error?: ServeLLMError): void => {
+      timer.cancel();
+      request.off("data", onData).off("end", onEnd).off("error", onGone).off("close", onGone);
+      if (error === undefined) {
+        resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size));
+      } else {
+        // What is still coming in is read and forgotten, so that the client gets to see the answer.
+        request.on("error", () => undefined).resume();
+        reject(error);
+      }
+    };
+    const onData = (chunk: Buffer): void => {
+      size += chunk.length;
+      if (size > limits.maxBytes) finish(bodyTooLarge(limits.maxBytes));
+      else chunks.push(chunk);
+    };
+    const onEnd = (): void => finish();
+    const onGone = (): void => finish(new RequestCancelledError("the client left while sending its request"));
+    request.on("data", onData).on("end", onEnd).on("error", onGone).on("close", onGone);
+  });
+}
+
+function parsedBody(request: ParsedRequest): Uint8Array | undefined {
+  const { rawBody, body } = request;
+  if (rawBody instanceof Uint8Array) return rawBody;
+  if (typeof rawBody === "string") return Buffer.from(rawBody);
+  if (body === undefined || !request.readableEnded) return undefined;
+  if (body instanceof Uint8Array) return body;
+  return Buffer.from(typeof body === "string" ? body : JSON.stringify(body));
+}
+
+function bodyConsumed(): ServeLLMError {
+  return new RequestError(
+    "The request's body was read by a middleware that kept neither `body` nor `rawBody`; mount serve-llm before it.",
+    { status: 500, code: "body_already_consumed" },
+  );
+}

@@ -1,0 +1,54 @@
+import type { HttpRequest } from "../adapters/http-exchange.ts";
+import { RequestError } from "../errors/request-error.ts";
+import type { JsonObjectIndex } from "../protocol/json-object-index.ts";
+
+/**
+ * Fields by which a client could choose where KV comes from or which engine rank serves it. They are ours to set; from
+ * a client they are refused, wherever they are nested and however they are escaped.
+ */
+export const refusedFields: ReadonlySet<string> = new Set([
+  "kv_transfer_params",
+  "ec_transfer_params",
+  "bootstrap_host",
+  "bootstrap_port",
+  "bootstrap_room",
+  "data_parallel_rank",
+  "disagg_prefill_resp",
+  "disagg_spec",
+  "__proto__",
+]);
+
+const refusedHeaders = /^x-(data-parallel|prefill|prefiller|decode|decoder|kv|bootstrap)-/;
+const refusedHeaderNames: ReadonlySet<string> = new Set(["x-data-parallel-rank", "x-kv-target"]);
+
+/** Headers of a client that engines may see. */
+const forwardedHeaders = ["traceparent", "tracestate"] as const;
+
+/** @throws RequestError 400 naming the field */
+export function refuseInternalFields(body: JsonObjectIndex): void {
+  if (body.forbiddenKey !== undefined) throw notAllowed(body.forbiddenKey);
+}
+
+/** @throws RequestError 400 naming the header */
+export function refuseInternalHeaders(request: HttpRequest): void {
+  for (const name of request.headerNames()) {
+    if (refusedHeaderNames.has(name) || refusedHeaders.test(name)) throw notAllowed(name);
+  }
+}
+
+/** The allow-listed headers a client sent, flat. */
+export function headersToForward(request: HttpRequest): readonly string[] {
+  const headers: string[] = [];
+  for (const name of forwardedHeaders) {
+    const value = request.header(name);
+    if (value !== undefined) headers.push(name, value);
+  }
+  return headers;
+}
+
+function notAllowed(name: string): RequestError {
+  return new RequestError(`\`${name}\` may not be sent by clients: it is set between engines.`, {
+    code: "field_not_allowed",
+    param: name,
+  });
+}

@@ -1,0 +1,83 @@
+import type { Clock } from "../internal/clock.ts";
+import type { ReplicaLease } from "../replicas/replica.ts";
+import type { PendingRequest } from "../routing/request-router.ts";
+import type { DeploymentHandle } from "../serve/deployment-handle.ts";
+import type { Attempts } from "./attempts.ts";
+import { outcomeOf } from "./call-outcome.ts";
+import type { LLMRequest } from "./llm-request.ts";
+import type { LLMResponse } from "./llm-response.ts";
+
+/** What {@link answerWithRetries} works with. */
+export interface AnswerContext {
+  /** The deployment whose replica answers the client. */
+  readonly handle: DeploymentHandle;
+  readonly attempts: Attempts;
+  readonly clock: Clock;
+}
+
+/**
+ * Takes a slot on an answering replica and runs `answer` on it; on a failure that may be repeated takes another one.
+ *
+ * `answer` owns the lease from its first call to the engine on; when it throws before that the lease is released
+ * here.
+ */
+export async function answerWithRetries(
+  request: LLMRequest,
+  context: AnswerContext,
+  answer: (lease: ReplicaLease) => Promise<LLMResponse>,
+): Promise<LLMResponse> {
+  const { handle, attempts, clock } = context;
+  const failed = new Set<string>();
+  for (;;) {
+    const acquired = handle.acquire(pendingRequest(request, attempts.count, failed), request.cancel, {
+      avoid: failed,
+      priority: request.priority,
+    });
+    const lease = acquired instanceof Promise ? await acquired : acquired;
+    try {
+      return await answer(lease);
+    } catch (error) {
+      const used = lease.released;
+      lease.release(used ? outcomeOf(error) : "neutral");
+      // A lease that was never used says that the failure was elsewhere: there is nothing to try again here.
+      if (!used || request.cancel.cancelled) throw error;
+      failed.add(lease.replica.id);
+      if (!attempts.mayRetry(error, handle.hasReplicaBeside(failed))) throw error;
+      await attempts.pause(error, clock, request.cancel);
+    }
+  }
+}
+
+/** The request as routers see it. */
+export function pendingRequest(
+  request: LLMRequest,
+  attempt: number,
+  triedReplicaIds: ReadonlySet<string>,
+): PendingRequest {
+  return {
+    requestId: request.requestId,
+    modelId: request.modelId,
+    sessionId: request.sessionId,
+    attempt,
+    triedReplicaIds,
+    promptText: () => promptText(request),
+  };
+}
+
+/** The prompt as text: Ray's rules for prefix-aware routing. */
+function promptText({ body, method }: LLMRequest): string | undefined {
+  const value = body.value(method === "chat" ? "messages" : "prompt");
+  if (typeof value === "string") return value;
+  if (!Array.isArray(value)) return undefined;
+  const text = value.map(partText).join("");
+  return text === "" ? undefined : text;
+}
+
+function partText(part: unknown): string {
+  if (typeof part === "string") return part;
+  if (typeof part !== "object" || part === null) return "";
+  const { content, text } = part as { readonly content?: unknown; readonly text?: unknown };
+  if (typeof content === "string") return content;
+  if (Array.isArray(content)) return content.map(partText).join("");
+  return typeof text === "string" ? text : "";
+}

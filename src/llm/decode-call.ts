@@ -1,0 +1,338 @@
+import type { EngineErrorOrigin } from "../errors/engine-error.ts";
+import { EngineResponseError } from "../errors/engine-response-error.ts";
+import { EngineStreamError } from "../errors/engine-stream-error.ts";
+import { EngineTimeoutError } from "../errors/engine-timeout-error.ts";
+import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
+import { ServeLLMError } from "../errors/serve-llm-error.ts";
+import type { ByteSink, ByteSource } from "../internal/byte-stream.ts";
+import type { CancelToken } from "../internal/cancel-token.ts";
+import type { Clock, Timer } from "../internal/clock.ts";
+import { EventAligner } from "../protocol/event-aligner.ts";
+import { EventStreamMonitor } from "../protocol/event-stream-monitor.ts";
+import { doneEvent } from "../protocol/event-stream-text.ts";
+import type {
+  EndpointClient,
+  EngineExchange,
+  EngineHeaders,
+  EngineHttpRequest,
+  EngineResponseSink,
+} from "../replicas/endpoint-client.ts";
+import type { CallOutcome } from "../replicas/replica-health.ts";
+import { outcomeOf } from "./call-outcome.ts";
+import { completeAnswer } from "./complete-answer.ts";
+import { engineErrorResponse } from "./engine-error-response.ts";
+import { scrubEvents } from "./event-scrubber.ts";
+import type { LLMResponse } from "./llm-response.ts";
+
+export interface DecodeCallInit {
+  readonly origin: EngineErrorOrigin;
+  readonly stream: boolean;
+  readonly expectedChoices: number;
+  readonly clock: Clock;
+  readonly cancel: CancelToken;
+  readonly timeouts: DecodeTimeouts;
+  /** The engine's first token is here. Called at most once, before the answer is returned. */
+  readonly onFirstOutput: () => void;
+  /** The engine is done with this call, however it went. Called exactly once. */
+  readonly onSettled: (outcome: CallOutcome) => void;
+}
+
+/** Milliseconds each. */
+export interface DecodeTimeouts {
+  /** From sending the request to its first token. */
+  readonly firstByteTimeoutMs: number;
+  /** Between two events of a stream. */
+  readonly interTokenTimeoutMs: number;
+  /** How long a client may leave a full stream unread. */
+  readonly slowClientTimeoutMs: number;
+}
+
+type State = "waiting" | "error-body" | "buffering" | "holding" | "flowing" | "answered" | "over";
+
+const maxErrorBytes = 64 * 1024;
+const maxAnswerBytes = 256 * 1024 * 1024;
+
+/**
+ * One request to the engine that answers the client.
+ *
+ * Nothing is promised to the client before the engine produced a token: until then the role chunk and whatever
+ * else came is held back, and every failure rejects {@link open}, so that the request can still be tried elsewhere.
+ * After that a failure ends the stream as one.
+ */
+export class DecodeCall implements EngineResponseSink, ByteSource {
+  readonly #init: DecodeCallInit;
+  readonly #monitor: EventStreamMonitor;
+  readonly #aligner = new EventAligner();
+  #state: State = "waiting";
+  #status = 0;
+  #headers: EngineHeaders | undefined;
+  #chunks: Uint8Array[] = [];
+  #size = 0;
+  #exchange: EngineExchange | undefined;
+  #sink: ByteSink | undefined;
+  #failure: ServeLLMError | undefined;
+  #paused = false;
+  #settled = false;
+  #timer: Timer | undefined;
+  #stopListening: (() => void) | undefined;
+  #resolve!: (response: LLMResponse) => void;
+  #reject!: (error: unknown) => void;
+
+  constructor(init: DecodeCallInit) {
+    this.#init = init;
+    this.#monitor = new EventStreamMonitor({ expectedChoices: init.expectedChoices });
+  }
+
+  /** Sends the request; resolves when the client may be answered. */
+  open(client: EndpointClient, request: EngineHttpRequest): Promise<LLMResponse> {
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+      const exchange = client.dispatch(request, this);
+      this.#exchange = exchange;
+      const { clock, cancel, timeouts, origin } = this.#init;
+      this.#timer = clock.setTimer(() => {
+        const limit = timeouts.firstByteTimeoutMs;
+        exchange.abort(new EngineTimeoutError({ ...origin, phase: "decode" }, "firstByteTimeoutMs", limit));
+      }, timeouts.firstByteTimeoutMs);
+      this.#stopListening = cancel.onCancel((error) => exchange.abort(error));
+    });
+  }
+
+  pipe(sink: ByteSink): void {
+    this.#sink = sink;
+    const held = this.#chunks;
+    this.#chunks = [];
+    for (const chunk of held) this.#write(chunk);
+    if (this.#failure !== undefined) sink.fail(this.#failure);
+    else if (this.#state === "answered" || this.#state === "over") sink.end();
+  }
+
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#startIdleTimer();
+    this.#exchange?.resume();
+  }
+
+  onHeaders(status: number, headers: EngineHeaders): void {
+    this.#status = status;
+    this.#headers = headers;
+    if (status !== 200) {
+      this.#state = "error-body";
+      return;
+    }
+    const type = headers.get("content-type") ?? "";
+    const encoding = headers.get("content-encoding") ?? "identity";
+    const isEvents = type.startsWith("text/event-stream");
+    const isJson = type.startsWith("application/json");
+    if (encoding !== "identity" || (isEvents && !this.#init.stream) || (!isEvents && !isJson)) {
+      this.#exchange!.abort(new EngineStreamError(this.#init.origin, "malformed"));
+      return;
+    }
+    this.#state = isEvents ? "holding" : "buffering";
+  }
+
+  onData(chunk: Buffer): boolean {
+    switch (this.#state) {
+      case "holding":
+      case "flowing": {
+        const events = this.#aligner.take(chunk);
+        if (events.length > 0) this.#relay(events);
+        return !this.#paused;
+      }
+      case "error-body":
+      case "buffering":
+        this.#collect(chunk);
+        return true;
+      default:
+        return true;
+    }
+  }
+
+  onEnd(): void {
+    switch (this.#state) {
+      case "error-body": {
+        const body = Buffer.concat(this.#chunks);
+        this.#fail(engineErrorResponse(this.#init.origin, this.#status, this.#headers, body));
+        return;
+      }
+      case "buffering":
+        this.#answerComplete();
+        return;
+      case "holding":
+      case "flowing":
+        this.#endOfStream();
+        return;
+      case "waiting":
+        this.#fail(new EngineStreamError(this.#init.origin, "malformed"));
+        return;
+      default:
+        this.#settle("success");
+    }
+  }
+
+  onError(error: ServeLLMError): void {
+    if (this.#state === "answered" || this.#state === "over") {
+      this.#settle("neutral");
+      return;
+    }
+    const broke = this.#state === "flowing" && error.code === "engine_connection_error";
+    // Every choice has its finish reason: the answer is whole, only the end of the stream got lost.
+    if (broke && this.#monitor.isComplete) this.#finishAnswer("failure");
+    else this.#fail(broke ? new EngineStreamError(this.#init.origin, "disconnected", { cause: error }) : error);
+  }
+
+  #collect(chunk: Buffer): void {
+    this.#size += chunk.length;
+    if (this.#state === "error-body" && this.#size > maxErrorBytes) return;
+    if (this.#size > maxAnswerBytes) {
+      this.#exchange!.abort(new EngineStreamError(this.#init.origin, "malformed"));
+      return;
+    }
+    this.#chunks.push(chunk);
+  }
+
+  #answerComplete(): void {
+    let body: Uint8Array;
+    try {
+      body = completeAnswer(Buffer.concat(this.#chunks, this.#size), this.#init.origin);
+    } catch (error) {
+      this.#fail(error as ServeLLMError);
+      return;
+    }
+    this.#init.onFirstOutput();
+    this.#state = "answered";
+    this.#settle("success");
+    this.#resolve({ kind: "complete", status: 200, contentType: "application/json", body });
+  }
+
+  /** Takes complete events; the state is holding or flowing. */
+  #relay(events: Uint8Array): void {
+    const monitor = this.#monitor;
+    const seenBefore = monitor.eventCount;
+    monitor.push(events);
+    if (monitor.eventCount !== seenBefore && !this.#paused) this.#timer?.refresh();
+    if (monitor.malformed || monitor.error !== undefined) {
+      this.#forward(beforeErrorEvent(events));
+      this.#exchange!.abort(this.#streamError());
+      return;
+    }
+    this.#forward(monitor.sawDone ? beforeDoneEvent(events) : events);
+    if (monitor.sawDone) {
+      if (monitor.isComplete) this.#finishAnswer(undefined);
+      else this.#exchange!.abort(this.#endError());
+    }
+  }
+
+  #forward(events: Uint8Array): void {
+    if (events.length === 0) return;
+    const clean = scrubEvents(events);
+    if (this.#state === "flowing" && this.#sink !== undefined) {
+      this.#write(clean);
+      return;
+    }
+    this.#chunks.push(clean);
+    if (this.#state === "holding" && this.#monitor.sawContent) this.#commit();
+  }
+
+  #commit(): void {
+    this.#state = "flowing";
+    this.#startIdleTimer();
+    this.#init.onFirstOutput();
+    this.#resolve({ kind: "stream", source: this });
+  }
+
+  #write(chunk: Uint8Array): void {
+    if (this.#sink!.write(chunk) || this.#paused) return;
+    this.#paused = true;
+    this.#timer?.cancel();
+    if (this.#state !== "flowing") return;
+    const limit = this.#init.timeouts.slowClientTimeoutMs;
+    this.#timer = this.#init.clock.setTimer(() => {
+      this.#exchange?.abort(new RequestCancelledError(`the client did not read for ${limit} ms`));
+    }, limit);
+  }
+
+  #endOfStream(): void {
+    const rest = this.#aligner.held;
+    if (rest.length > 0) {
+      this.#monitor.push(rest);
+      this.#monitor.finish();
+      if (this.#monitor.error === undefined && !this.#monitor.sawDone) {
+        this.#forward(Buffer.concat([rest, Buffer.from("\n\n")]));
+      }
+    }
+    if (this.#monitor.error !== undefined || this.#monitor.malformed) this.#fail(this.#streamError());
+    else if (this.#monitor.isComplete && this.#state === "flowing") this.#finishAnswer("success");
+    else this.#fail(this.#endError());
+  }
+
+  /** Sends the end of a whole answer. Without an outcome the engine's connection is still to end by itself. */
+  #finishAnswer(outcome: CallOutcome | undefined): void {
+    this.#state = "answered";
+    if (this.#sink === undefined) {
+      this.#chunks.push(doneEvent());
+    } else {
+      this.#sink.write(doneEvent());
+      this.#sink.end();
+    }
+    if (outcome !== undefined) this.#settle(outcome);
+  }
+
+  /** The engine's own error event, or an unreadable stream. */
+  #streamError(): ServeLLMError {
+    const body = this.#monitor.error;
+    if (body === undefined) return new EngineStreamError(this.#init.origin, "malformed");
+    return new EngineResponseError(this.#init.origin, this.#monitor.errorStatus ?? 500, body);
+  }
+
+  #endError(): ServeLLMError {
+    return new EngineStreamError(this.#init.origin, this.#monitor.sawContent ? "truncated" : "swallowed");
+  }
+
+  #fail(error: ServeLLMError): void {
+    const begun = this.#state === "flowing";
+    this.#state = "over";
+    if (begun) {
+      this.#failure = error;
+      this.#sink?.fail(error);
+    }
+    this.#settle(outcomeOf(error));
+    if (!begun) this.#reject(error);
+  }
+
+  #settle(outcome: CallOutcome): void {
+    this.#timer?.cancel();
+    this.#stopListening?.();
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#init.onSettled(outcome);
+  }
+
+  #startIdleTimer(): void {
+    this.#timer?.cancel();
+    const limit = this.#init.timeouts.interTokenTimeoutMs;
+    this.#timer = this.#init.clock.setTimer(() => {
+      const origin = { ...this.#init.origin, phase: "stream" as const };
+      this.#exchange?.abort(new EngineTimeoutError(origin, "interTokenTimeoutMs", limit));
+    }, limit);
+  }
+}
+
+function beforeDoneEvent(events: Uint8Array): Uint8Array {
+  return beforeLast(events, "[DONE]");
+}
+
+function beforeErrorEvent(events: Uint8Array): Uint8Array {
+  return beforeLast(events, '"error"');
+}
+
+/** The events before the one that holds the last occurrence of `text`. */
+function beforeLast(events: Uint8Array, text: string): Uint8Array {
+  const bytes = Buffer.from(events.buffer, events.byteOffset, events.byteLength);
+  const at = bytes.lastIndexOf(text);
+  if (at < 0) return events.subarray(0, 0);
+  const lineStart = bytes.lastIndexOf("data:", at);
+  return lineStart < 0 ? events.subarray(0, 0) : events.subarray(0, lineStart);
+}

@@ -1,0 +1,41 @@
+import type { Clock } from "../internal/clock.ts";
+import type { RequestEdits } from "../kv-transfer/kv-connector.ts";
+import type { CallOutcome } from "../replicas/replica-health.ts";
+import type { ReplicaLease } from "../replicas/replica.ts";
+import { DecodeCall, type DecodeTimeouts } from "./decode-call.ts";
+import { legRequest } from "./leg-request.ts";
+import type { LLMRequest } from "./llm-request.ts";
+import type { LLMResponse } from "./llm-response.ts";
+
+/** One call to the engine that answers the client. */
+export interface DecodeLeg {
+  readonly lease: ReplicaLease;
+  readonly request: LLMRequest;
+  /** Id the engine knows this attempt by. */
+  readonly requestId: string;
+  readonly edits: RequestEdits;
+  readonly clock: Clock;
+  readonly timeouts: DecodeTimeouts;
+  /** The engine's first token is here. */
+  readonly onFirstOutput?: (() => void) | undefined;
+  readonly onSettled?: ((outcome: CallOutcome) => void) | undefined;
+}
+
+/** Sends the request; the lease is released when the engine is done with it, however that comes. */
+export function startDecode(leg: DecodeLeg): Promise<LLMResponse> {
+  const { lease, request } = leg;
+  const call = new DecodeCall({
+    origin: { phase: "decode", replica: lease.replica.fullName },
+    stream: request.stream,
+    expectedChoices: request.expectedChoices,
+    clock: leg.clock,
+    cancel: request.cancel,
+    timeouts: leg.timeouts,
+    onFirstOutput: () => leg.onFirstOutput?.(),
+    onSettled: (outcome) => {
+      lease.release(outcome);
+      leg.onSettled?.(outcome);
+    },
+  });
+  return call.open(lease.replica.http, legRequest(request, leg.requestId, leg.edits, "decode"));
+}

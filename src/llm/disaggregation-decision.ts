@@ -1,0 +1,64 @@
+import type { LLMRequest } from "./llm-request.ts";
+
+/** Why a request is not disaggregated, or why it no longer is. A closed set: it labels metrics. */
+export type DecodeOnlyReason =
+  /** More than one choice: an answer of prefill carries one handle. */
+  | "multiple_choices"
+  | "beam_search"
+  /** Several prompts in one request. */
+  | "multiple_prompts"
+  /** The answering engine must compute the whole prompt itself. */
+  | "echo"
+  | "prompt_logprobs"
+  /** One token or none is asked for, so that prefill would do all the work twice. */
+  | "max_tokens"
+  /** The prompt is shorter than configured. */
+  | "short_prompt"
+  /** The prefill deployment has no replica. */
+  | "no_prefill"
+  /** Every prefill that was tried failed. */
+  | "prefill_failed"
+  /** The first token ended the answer, upon which the engine freed the KV. */
+  | "first_token_stop"
+  /** Prefill's answer had no usable `kv_transfer_params`. */
+  | "missing_kv"
+  /** A `decide` of the user's own said so. */
+  | "custom";
+
+/** How a request is served, and why. */
+export type DisaggregationDecision =
+  | { readonly mode: "pd" }
+  | { readonly mode: "decode-only"; readonly reason: DecodeOnlyReason };
+
+export const disaggregate: DisaggregationDecision = { mode: "pd" };
+
+/** What every request must satisfy to be disaggregated, whatever the configuration says. */
+export function decideBySemantics(request: LLMRequest): DisaggregationDecision {
+  const reason = reasonAgainst(request);
+  return reason === undefined ? disaggregate : { mode: "decode-only", reason };
+}
+
+function reasonAgainst({ body, method }: LLMRequest): DecodeOnlyReason | undefined {
+  if (moreThanOne(body.value("n")) || moreThanOne(body.value("best_of"))) return "multiple_choices";
+  if (body.value("use_beam_search") === true) return "beam_search";
+  if (method === "completions" && promptCount(body.kind("prompt"), () => body.value("prompt")) > 1) {
+    return "multiple_prompts";
+  }
+  if (body.value("echo") === true) return "echo";
+  const promptLogprobs = body.value("prompt_logprobs");
+  if (promptLogprobs !== undefined && promptLogprobs !== null) return "prompt_logprobs";
+  const limit = (method === "chat" ? body.value("max_completion_tokens") : undefined) ?? body.value("max_tokens");
+  if (typeof limit === "number" && limit <= 1) return "max_tokens";
+  return undefined;
+}
+
+/** How many prompts a completions request has: one, unless it is a list of texts or of token lists. */
+export function promptCount(kind: string | undefined, value: () => unknown): number {
+  if (kind !== "array") return 1;
+  const prompts = value() as readonly unknown[];
+  return typeof prompts[0] === "number" ? 1 : prompts.length;
+}
+
+function moreThanOne(value: unknown): boolean {
+  return typeof value === "number" && value > 1;
+}

@@ -1,0 +1,55 @@
+import { parseDeploymentOptions } from "../config/deployment-options.ts";
+import type { LLMConfig } from "../config/llm-config.ts";
+import type { RequestRouterConfig } from "../config/request-router-config.ts";
+import { staticDiscovery } from "../discovery/static-discovery.ts";
+import { ConfigurationError } from "../errors/configuration-error.ts";
+import { createRequestRouter } from "../routing/router-registry.ts";
+import type { RequestRouter, RequestRouterFactory } from "../routing/request-router.ts";
+import type { DeploymentContext } from "../serve/deployment-context.ts";
+import type { EnginePoolInit } from "../serve/engine-pool.ts";
+
+/**
+ * What a pool is made from: the endpoints and client of a model's configuration, and the options its deployment has.
+ *
+ * @throws ConfigurationError when an option is not usable, or no endpoints are given
+ */
+export function enginePoolInit(config: LLMConfig, context: DeploymentContext): EnginePoolInit {
+  const { config: options } = parseDeploymentOptions(context.options);
+  const { endpoints } = config;
+  if (endpoints === undefined) throw noEndpoints(context.name);
+  return {
+    deployment: context.name,
+    endpoints: typeof endpoints === "function" ? endpoints : staticDiscovery(endpoints),
+    client: config.client,
+    router: makeRouter(options.requestRouterConfig, context),
+    clock: context.clock,
+    maxOngoingRequests: options.maxOngoingRequests,
+    maxQueuedRequests: options.maxQueuedRequests,
+    rejectStatus: options.backpressureConfig.statusCode,
+    retryAfterS: options.backpressureConfig.retryAfterS ?? undefined,
+    warn: context.warn,
+  };
+}
+
+function makeRouter(config: RequestRouterConfig, context: DeploymentContext): RequestRouter {
+  const routerContext = {
+    random: () => context.random.next(),
+    now: () => context.clock.now(),
+    kwargs: config.requestRouterKwargs,
+  };
+  const { requestRouterClass } = config;
+  return typeof requestRouterClass === "function"
+    ? (requestRouterClass as unknown as RequestRouterFactory)(routerContext)
+    : createRequestRouter(requestRouterClass, routerContext);
+}
+
+function noEndpoints(deployment: string): ConfigurationError {
+  return new ConfigurationError(`Deployment "${deployment}"`, [
+    {
+      path: ["endpoints"],
+      message: "No endpoints are given: this library drives engines that run elsewhere, it does not start any",
+      type: "missing",
+      expected: 'URLs of vLLM servers, for example endpoints: ["http://prefill-0:8000"]',
+    },
+  ]);
+}

@@ -1,0 +1,50 @@
+import type { ConnectorRequest, GenerateMethod, RequestEdits } from "../kv-transfer/kv-connector.ts";
+import type { JsonObjectIndex } from "../protocol/json-object-index.ts";
+import { spliceJsonObject } from "../protocol/json-splice.ts";
+import type { EngineHttpRequest } from "../replicas/endpoint-client.ts";
+import { enginePath, type LLMRequest } from "./llm-request.ts";
+
+/** A request as connectors see it: fields parsed one at a time, on demand. */
+export class ConnectorRequestView implements ConnectorRequest {
+  readonly method: GenerateMethod;
+  readonly requestId: string;
+  readonly #body: JsonObjectIndex;
+
+  constructor(request: LLMRequest, requestId: string) {
+    this.method = request.method;
+    this.requestId = requestId;
+    this.#body = request.body;
+  }
+
+  has(field: string): boolean {
+    return this.#body.has(field);
+  }
+
+  get(field: string): unknown {
+    return this.#body.value(field);
+  }
+}
+
+/** The HTTP request of one leg: the client's bytes with the connector's edits spliced in. */
+export function legRequest(
+  request: LLMRequest,
+  requestId: string,
+  edits: RequestEdits,
+  phase: "prefill" | "decode",
+): EngineHttpRequest {
+  const headers = [
+    "content-type",
+    "application/json",
+    "x-request-id",
+    edits.requestId ?? requestId,
+    ...request.forwardHeaders,
+  ];
+  for (const [name, value] of Object.entries(edits.headers ?? {})) headers.push(name, value);
+  return {
+    method: "POST",
+    path: enginePath(request.method),
+    headers,
+    body: spliceJsonObject(request.body, edits),
+    phase,
+  };
+}

@@ -1,0 +1,16 @@
+import type { LLMConfig } from "../config/llm-config.ts";
+import type { DeploymentInstance } from "../serve/deployment-context.ts";
+import type { LLMRequest } from "./llm-request.ts";
+import type { LLMResponse } from "./llm-response.ts";
+
+/** What an ingress needs of a model deployment: LLMServer, PDProxyServer and DPServer are interchangeable. */
+export interface LLMServerProtocol extends DeploymentInstance {
+  /** The configuration clients see: its model id and limits. */
+  readonly llmConfig: LLMConfig;
+  /** @throws ServeLLMError when nothing was promised to the client yet */
+  chat(request: LLMRequest): Promise<LLMResponse>;
+  /** @throws ServeLLMError when nothing was promised to the client yet */
+  completions(request: LLMRequest): Promise<LLMResponse>;
+  /** Throws when it can't serve. */
+  checkHealth(): void;
+}

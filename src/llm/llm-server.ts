@@ -1,0 +1,82 @@
+import type { LLMConfig } from "../config/llm-config.ts";
+import { DeploymentUnavailableError } from "../errors/deployment-unavailable-error.ts";
+import { EngineTimeoutError } from "../errors/engine-timeout-error.ts";
+import type { DeploymentContext, DeploymentStatusDetails } from "../serve/deployment-context.ts";
+import { EnginePool } from "../serve/engine-pool.ts";
+import { answerWithRetries } from "./answer-with-retries.ts";
+import { Attempts } from "./attempts.ts";
+import { decodeTimeoutsOf } from "./decode-timeouts.ts";
+import { enginePoolInit } from "./engine-pool-init.ts";
+import type { LLMRequest } from "./llm-request.ts";
+import type { LLMResponse } from "./llm-response.ts";
+import type { LLMServerProtocol } from "./llm-server-protocol.ts";
+import { defaultRetryBudget, RetryBudget } from "./retry-budget.ts";
+import { decodeOnly } from "./sequential-handoff.ts";
+
+/** Arguments of {@link LLMServer}. */
+export interface LLMServerArguments {
+  readonly llmConfig: LLMConfig;
+}
+
+const maxRetries = 2;
+
+/** One pool of engines that serve one model: a single hop. Mirrors Ray's `LLMServer`. */
+export class LLMServer implements LLMServerProtocol {
+  readonly llmConfig: LLMConfig;
+  /** @internal The engines, for whoever orchestrates several pools. */
+  readonly pool: EnginePool;
+  protected readonly context: DeploymentContext;
+  readonly #retryBudget = new RetryBudget(defaultRetryBudget);
+
+  constructor(args: LLMServerArguments, context: DeploymentContext) {
+    this.llmConfig = args.llmConfig;
+    this.context = context;
+    this.pool = new EnginePool(enginePoolInit(args.llmConfig, context));
+  }
+
+  chat(request: LLMRequest): Promise<LLMResponse> {
+    return this.#generate(request);
+  }
+
+  completions(request: LLMRequest): Promise<LLMResponse> {
+    return this.#generate(request);
+  }
+
+  start(): Promise<void> {
+    return this.pool.start();
+  }
+
+  shutdown(): Promise<void> {
+    return this.pool.shutdown();
+  }
+
+  status(): DeploymentStatusDetails {
+    return this.pool.status();
+  }
+
+  checkHealth(): void {
+    if (this.pool.status().status === "UNHEALTHY") {
+      throw new DeploymentUnavailableError(this.context.name, "it has no healthy replica");
+    }
+  }
+
+  #generate(request: LLMRequest): Promise<LLMResponse> {
+    const { clock, random } = this.context;
+    this.#retryBudget.deposit();
+    limitTotalTime(request, this.llmConfig, this.context);
+    const attempts = new Attempts(maxRetries, this.#retryBudget, random);
+    const decodeTimeouts = decodeTimeoutsOf(this.llmConfig);
+    return answerWithRetries(request, { handle: this.pool.handle, attempts, clock }, (lease) =>
+      decodeOnly(request, lease, { clock, random, decodeTimeouts }),
+    );
+  }
+}
+
+/** Ends the request with 504 when its whole time is over. */
+export function limitTotalTime(request: LLMRequest, config: LLMConfig, context: DeploymentContext): void {
+  const limit = config.client.totalTimeoutMs;
+  const timer = context.clock.setTimer(() => {
+    request.cancel.cancel(new EngineTimeoutError({ phase: "total", replica: context.name }, "totalTimeoutMs", limit));
+  }, limit);
+  request.cancel.onEnd(() => timer.cancel());
+}

@@ -1,0 +1,167 @@
+import type { LLMConfig } from "../config/llm-config.ts";
+import { ConfigurationError } from "../errors/configuration-error.ts";
+import type { KvConnector } from "../kv-transfer/kv-connector.ts";
+import { createKvConnector } from "../kv-transfer/kv-connector-registry.ts";
+import type { DeploymentContext, DeploymentStatusDetails } from "../serve/deployment-context.ts";
+import { answerWithRetries } from "./answer-with-retries.ts";
+import { Attempts } from "./attempts.ts";
+import { decodeTimeoutsOf } from "./decode-timeouts.ts";
+import {
+  decideBySemantics,
+  disaggregate,
+  type DecodeOnlyReason,
+  type DisaggregationDecision,
+} from "./disaggregation-decision.ts";
+import { KvHolds } from "./kv-holds.ts";
+import type { LLMRequest } from "./llm-request.ts";
+import type { LLMResponse } from "./llm-response.ts";
+import { LLMServer, limitTotalTime } from "./llm-server.ts";
+import type { LLMServerProtocol } from "./llm-server-protocol.ts";
+import { type PDProxyOptions, type ResolvedPDProxyOptions, resolvePDProxyOptions } from "./pd-proxy-options.ts";
+import { RetryBudget } from "./retry-budget.ts";
+import { decodeOnly, type HandoffContext, sequentialHandoff } from "./sequential-handoff.ts";
+
+/** Arguments of {@link PDProxyServer}: its two pools and its options. */
+export interface PDProxyServerArguments extends PDProxyOptions {
+  readonly prefillServer: LLMServer;
+  readonly decodeServer: LLMServer;
+}
+
+/** How many requests went which way, since the start. */
+export interface PDCounts {
+  readonly requests: number;
+  /** Handed from prefill to decode. */
+  readonly disaggregated: number;
+  /** Served by decode alone, by reason. */
+  readonly decodeOnly: Readonly<Partial<Record<DecodeOnlyReason, number>>>;
+}
+
+/**
+ * Prompt to a prefill engine, KV handed over, tokens from a decode engine. Read this file first.
+ *
+ * An outside orchestrator with two pools, as Ray's `PDProxyServer` was up to 2.57, with the request rules of Ray
+ * 2.58.0. A decode slot is taken before prefill starts, so that nothing has to wait between the two.
+ */
+export class PDProxyServer implements LLMServerProtocol {
+  readonly llmConfig: LLMConfig;
+  protected readonly context: DeploymentContext;
+  readonly #prefill: LLMServer;
+  readonly #decode: LLMServer;
+  readonly #options: ResolvedPDProxyOptions;
+  readonly #holds: KvHolds;
+  readonly #retryBudget: RetryBudget;
+  readonly #handoff: HandoffContext;
+  readonly #decodeOnlyCounts = new Map<DecodeOnlyReason, number>();
+  #requests = 0;
+  #disaggregated = 0;
+
+  constructor(args: PDProxyServerArguments, context: DeploymentContext) {
+    const { prefillServer, decodeServer, ...options } = args;
+    this.context = context;
+    this.#prefill = prefillServer;
+    this.#decode = decodeServer;
+    // Clients see decode's limits, as in Ray.
+    this.llmConfig = decodeServer.llmConfig;
+    this.#options = resolvePDProxyOptions(options);
+    this.#retryBudget = new RetryBudget(this.#options.retryBudget);
+    this.#holds = new KvHolds(context.clock, this.#options.kvLeaseMs * this.#options.kvLeaseSafety);
+    this.#handoff = {
+      prefill: prefillServer.pool.handle,
+      prefillTimeoutMs: prefillServer.llmConfig.client.prefillTimeoutMs,
+      decodeTimeouts: decodeTimeoutsOf(decodeServer.llmConfig),
+      connector: connectorFor(prefillServer.llmConfig, context),
+      holds: this.#holds,
+      options: this.#options,
+      clock: context.clock,
+      random: context.random,
+      onDecodeOnly: (reason) => this.#count(reason),
+      onHandoff: () => {
+        this.#disaggregated += 1;
+      },
+    };
+  }
+
+  chat(request: LLMRequest): Promise<LLMResponse> {
+    return this.#generate(request);
+  }
+
+  completions(request: LLMRequest): Promise<LLMResponse> {
+    return this.#generate(request);
+  }
+
+  /**
+   * Whether a request is disaggregated. Override it to decide by your own rules, on top of what the request's
+   * semantics demand.
+   */
+  protected decide(request: LLMRequest): DisaggregationDecision {
+    const { minPromptChars } = this.#options;
+    if (minPromptChars !== null) {
+      const prompt = request.body.raw(request.method === "chat" ? "messages" : "prompt");
+      if (prompt !== undefined && prompt.bytes.byteLength < minPromptChars) {
+        return { mode: "decode-only", reason: "short_prompt" };
+      }
+    }
+    return disaggregate;
+  }
+
+  checkHealth(): void {
+    this.#decode.checkHealth();
+  }
+
+  /** Requests by the way they went. */
+  counts(): PDCounts {
+    return {
+      requests: this.#requests,
+      disaggregated: this.#disaggregated,
+      decodeOnly: Object.fromEntries(this.#decodeOnlyCounts),
+    };
+  }
+
+  status(): DeploymentStatusDetails {
+    const sides = [this.#prefill.status(), this.#decode.status()];
+    const healthy = sides.every((side) => side.status === "HEALTHY");
+    return {
+      status: healthy ? "HEALTHY" : "UNHEALTHY",
+      statusTrigger: healthy ? "CONFIG_UPDATE_COMPLETED" : "HEALTH_CHECK_FAILED",
+      message: healthy ? "" : "One of its two pools has no healthy replica.",
+      replicaStates: { RUNNING: 1 },
+      queued: 0,
+      replicas: [],
+      details: { requests: this.counts(), kvHolds: this.#holds.counts },
+    };
+  }
+
+  async #generate(request: LLMRequest): Promise<LLMResponse> {
+    const { clock, random } = this.context;
+    this.#requests += 1;
+    this.#retryBudget.deposit();
+    limitTotalTime(request, this.llmConfig, this.context);
+    const bySemantics = decideBySemantics(request);
+    const decision = bySemantics.mode === "pd" ? this.decide(request) : bySemantics;
+    if (decision.mode === "decode-only") this.#count(decision.reason);
+    const attempts = new Attempts(this.#options.maxRetries, this.#retryBudget, random);
+    return answerWithRetries(request, { handle: this.#decode.pool.handle, attempts, clock }, (lease) =>
+      decision.mode === "pd"
+        ? sequentialHandoff(request, lease, attempts, this.#handoff)
+        : decodeOnly(request, lease, this.#handoff),
+    );
+  }
+
+  #count(reason: DecodeOnlyReason): void {
+    this.#decodeOnlyCounts.set(reason, (this.#decodeOnlyCounts.get(reason) ?? 0) + 1);
+  }
+}
+
+function connectorFor(config: LLMConfig, context: DeploymentContext): KvConnector {
+  const connector = createKvConnector(config.engineKwargs["kv_transfer_config"], { warn: context.warn });
+  if (!connector.requiresPeerBinding && !connector.concurrentHandoff) return connector;
+  throw new ConfigurationError("PDProxyServer", [
+    {
+      path: ["engineKwargs", "kv_transfer_config", "kv_connector"],
+      message: `${connector.name} needs a handoff that is not supported yet`,
+      type: "value_error",
+      expected: "a connector with a sequential, late-bound handoff, for example NixlConnector",
+      received: connector.name,
+    },
+  ]);
+}

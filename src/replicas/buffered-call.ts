@@ -1,0 +1,118 @@
+import type { EngineErrorOrigin } from "../errors/engine-error.ts";
+import { EngineResponseError } from "../errors/engine-response-error.ts";
+import { EngineTimeoutError } from "../errors/engine-timeout-error.ts";
+import type { ServeLLMError } from "../errors/serve-llm-error.ts";
+import type { CancelToken } from "../internal/cancel-token.ts";
+import type { Clock, Timer } from "../internal/clock.ts";
+import type {
+  EndpointClient,
+  EngineExchange,
+  EngineHeaders,
+  EngineHttpRequest,
+  EngineResponseSink,
+} from "./endpoint-client.ts";
+
+/** A complete answer of an engine, whatever its status. */
+export interface BufferedResponse {
+  readonly status: number;
+  readonly headers: EngineHeaders;
+  readonly body: Buffer;
+}
+
+/** How long and how big an answer may be, and who may stop waiting for it. */
+export interface BufferedCallOptions {
+  readonly clock: Clock;
+  readonly cancel: CancelToken | undefined;
+  readonly replica: string;
+  /** Milliseconds from now to the last byte. */
+  readonly timeoutMs: number;
+  /** The option `timeoutMs` came from; named in the error. */
+  readonly timeoutOption: string;
+  readonly maxBytes: number;
+}
+
+/**
+ * Sends a request and collects its answer.
+ *
+ * @throws EngineTimeoutError, EngineConnectionError, or the token's error when it was cancelled
+ */
+export function callBuffered(
+  client: EndpointClient,
+  request: EngineHttpRequest,
+  options: BufferedCallOptions,
+): Promise<BufferedResponse> {
+  return new Promise((resolve, reject) => {
+    const origin = { phase: request.phase, replica: options.replica };
+    const sink = new BufferingSink(origin, options, resolve, reject);
+    sink.start(client.dispatch(request, sink));
+  });
+}
+
+class BufferingSink implements EngineResponseSink {
+  readonly #origin: EngineErrorOrigin;
+  readonly #options: BufferedCallOptions;
+  readonly #resolve: (response: BufferedResponse) => void;
+  readonly #reject: (error: ServeLLMError) => void;
+  readonly #chunks: Buffer[] = [];
+  #size = 0;
+  #status = 0;
+  #headers: EngineHeaders | undefined;
+  #exchange: EngineExchange | undefined;
+  #timer: Timer | undefined;
+  #stopListening: (() => void) | undefined;
+
+  constructor(
+    origin: EngineErrorOrigin,
+    options: BufferedCallOptions,
+    resolve: (response: BufferedResponse) => void,
+    reject: (error: ServeLLMError) => void,
+  ) {
+    this.#origin = origin;
+    this.#options = options;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  start(exchange: EngineExchange): void {
+    this.#exchange = exchange;
+    const { clock, timeoutMs, timeoutOption, cancel } = this.#options;
+    this.#timer = clock.setTimer(
+      () => exchange.abort(new EngineTimeoutError(this.#origin, timeoutOption, timeoutMs)),
+      timeoutMs,
+    );
+    this.#stopListening = cancel?.onCancel((error) => exchange.abort(error));
+  }
+
+  onHeaders(status: number, headers: EngineHeaders): void {
+    this.#status = status;
+    this.#headers = headers;
+  }
+
+  onData(chunk: Buffer): boolean {
+    this.#size += chunk.length;
+    if (this.#size > this.#options.maxBytes) {
+      const message = `The engine's answer is larger than ${this.#options.maxBytes} bytes.`;
+      const body = { message, type: "engine_error", param: null, code: null };
+      this.#exchange?.abort(new EngineResponseError(this.#origin, 502, body));
+      return true;
+    }
+    this.#chunks.push(chunk);
+    return true;
+  }
+
+  onEnd(): void {
+    this.#settle();
+    const body = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks, this.#size);
+    this.#resolve({ status: this.#status, headers: this.#headers!, body });
+  }
+
+  onError(error: ServeLLMError): void {
+    this.#settle();
+    this.#reject(error);
+  }
+
+  #settle(): void {
+    this.#timer?.cancel();
+    this.#stopListening?.();
+  }
+}

@@ -1,0 +1,224 @@
+import { Pool, type Dispatcher } from "undici";
+import type { ClientConfig } from "../config/client-config.ts";
+import type { Endpoint } from "../config/endpoint.ts";
+import { EngineConnectionError } from "../errors/engine-connection-error.ts";
+import type { EnginePhase } from "../errors/engine-error.ts";
+import { EngineTimeoutError } from "../errors/engine-timeout-error.ts";
+import { ServeLLMError } from "../errors/serve-llm-error.ts";
+
+/** One HTTP request to an engine. */
+export interface EngineHttpRequest {
+  readonly method: "GET" | "POST";
+  /** Path below the endpoint's base URL, with a leading slash. */
+  readonly path: string;
+  /** Flat list of names and values, lower-case names. */
+  readonly headers: readonly string[];
+  /** Parts of the body, sent in order without copying when large. */
+  readonly body?: readonly Uint8Array[] | undefined;
+  /** Names the step in errors. */
+  readonly phase: EnginePhase;
+}
+
+/** Receives an engine's answer as it comes in. After `onEnd` or `onError` nothing more is called. */
+export interface EngineResponseSink {
+  onHeaders(status: number, headers: EngineHeaders): void;
+  /** @returns false to stop reading from the engine's socket until {@link EngineExchange.resume}. */
+  onData(chunk: Buffer): boolean;
+  onEnd(): void;
+  onError(error: ServeLLMError): void;
+}
+
+/** A running request to an engine. */
+export interface EngineExchange {
+  /** Stops it now: closes its socket and reports `error` to the sink. Does nothing once it is over. */
+  abort(error: ServeLLMError): void;
+  /** Goes on reading after `onData` returned false. */
+  resume(): void;
+}
+
+/** Response headers, decoded on demand. */
+export class EngineHeaders {
+  readonly #raw: readonly (Buffer | string)[];
+
+  constructor(raw: readonly (Buffer | string)[]) {
+    this.#raw = raw;
+  }
+
+  /** The value of the first header of this name (lower case), or undefined. */
+  get(name: string): string | undefined {
+    const raw = this.#raw;
+    for (let index = 0; index + 1 < raw.length; index += 2) {
+      const candidate = raw[index]!;
+      if (candidate.length === name.length && candidate.toString().toLowerCase() === name) {
+        return raw[index + 1]!.toString();
+      }
+    }
+    return undefined;
+  }
+}
+
+/** vLLM's server closes idle connections after 5 s; ours must be gone before that. */
+const keepAliveMs = 4_000;
+/** From here on, parts are written one by one instead of being joined: copying costs more than the extra writes. */
+const joinBelowBytes = 128 * 1024;
+
+/**
+ * HTTP to one engine: the only place that imports undici.
+ *
+ * undici's own 300 s header and body timeouts are switched off; every limit is ours and lives with the legs of a
+ * request. HTTP/1.1 only, one request at a time on a connection, as many connections as there are requests: how
+ * many may run is decided by admission, never by a hidden queue here.
+ */
+export class EndpointClient {
+  readonly #pool: Pool;
+  readonly #replica: string;
+  readonly #basePath: string;
+  readonly #fixedHeaders: readonly string[];
+  readonly #connectTimeoutMs: number;
+
+  constructor(endpoint: Endpoint, client: ClientConfig, replica: string) {
+    const url = new URL(endpoint.url);
+    this.#replica = replica;
+    this.#basePath = url.pathname === "/" ? "" : url.pathname.replace(/\/$/, "");
+    this.#fixedHeaders = fixedHeaders(endpoint, client);
+    this.#connectTimeoutMs = client.connectTimeoutMs;
+    this.#pool = new Pool(url.origin, {
+      connections: null,
+      pipelining: 1,
+      allowH2: false,
+      keepAliveTimeout: keepAliveMs,
+      keepAliveMaxTimeout: keepAliveMs,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      connect: { timeout: client.connectTimeoutMs, ...(client.tls === undefined ? {} : tlsOptions(client.tls)) },
+    });
+  }
+
+  /** Sends a request. The sink always hears exactly one of `onEnd` and `onError`, never before this returns. */
+  dispatch(request: EngineHttpRequest, sink: EngineResponseSink): EngineExchange {
+    const call = new DispatchHandler(request.phase, this.#replica, this.#connectTimeoutMs, sink);
+    const body = request.body === undefined ? null : joinSmall(request.body);
+    const headers = [...this.#fixedHeaders, ...request.headers];
+    if (body !== null && !Buffer.isBuffer(body)) headers.push("content-length", String(sizeOf(body)));
+    const options: Dispatcher.DispatchOptions = {
+      method: request.method,
+      path: this.#basePath + request.path,
+      headers,
+      body: body as Buffer | null,
+    };
+    try {
+      this.#pool.dispatch(options, call);
+    } catch (error) {
+      // Only a closed pool or an unusable argument throws here; either way nothing was sent.
+      queueMicrotask(() => call.onError(error as Error));
+    }
+    return call;
+  }
+
+  /** Closes idle connections at once and the others when their request is over. */
+  async close(): Promise<void> {
+    await this.#pool.close();
+  }
+
+  /** Closes every connection now. */
+  async destroy(): Promise<void> {
+    await this.#pool.destroy();
+  }
+}
+
+/** undici's raw-header handler: about 20 % cheaper than its newer controller interface. */
+class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
+  readonly #phase: EnginePhase;
+  readonly #replica: string;
+  readonly #connectTimeoutMs: number;
+  #sink: EngineResponseSink | undefined;
+  #abort: ((error?: Error) => void) | undefined;
+  #resume: (() => void) | undefined;
+  #aborted: ServeLLMError | undefined;
+
+  constructor(phase: EnginePhase, replica: string, connectTimeoutMs: number, sink: EngineResponseSink) {
+    this.#phase = phase;
+    this.#replica = replica;
+    this.#connectTimeoutMs = connectTimeoutMs;
+    this.#sink = sink;
+  }
+
+  abort(error: ServeLLMError): void {
+    const sink = this.#sink;
+    if (sink === undefined) return;
+    this.#sink = undefined;
+    this.#aborted = error;
+    this.#abort?.(error);
+    sink.onError(error);
+  }
+
+  resume(): void {
+    this.#resume?.();
+  }
+
+  onConnect(abort: (error?: Error) => void): void {
+    this.#abort = abort;
+    if (this.#aborted !== undefined) abort(this.#aborted);
+  }
+
+  onHeaders(status: number, headers: Buffer[], resume: () => void): boolean {
+    if (status < 200) return true;
+    this.#resume = resume;
+    this.#sink?.onHeaders(status, new EngineHeaders(headers));
+    return true;
+  }
+
+  onData(chunk: Buffer): boolean {
+    return this.#sink === undefined ? true : this.#sink.onData(chunk);
+  }
+
+  onComplete(): void {
+    const sink = this.#sink;
+    this.#sink = undefined;
+    sink?.onEnd();
+  }
+
+  onError(error: Error): void {
+    const sink = this.#sink;
+    if (sink === undefined) return;
+    this.#sink = undefined;
+    sink.onError(this.#toEngineError(error));
+  }
+
+  #toEngineError(error: Error): ServeLLMError {
+    if (ServeLLMError.isInstance(error)) return error;
+    const neverSent = this.#abort === undefined;
+    if ((error as { code?: string }).code === "UND_ERR_CONNECT_TIMEOUT") {
+      const origin = { phase: "connect" as const, replica: this.#replica };
+      return new EngineTimeoutError(origin, "connectTimeoutMs", this.#connectTimeoutMs);
+    }
+    return new EngineConnectionError({ phase: this.#phase, replica: this.#replica }, { cause: error, neverSent });
+  }
+}
+
+function fixedHeaders(endpoint: Endpoint, client: ClientConfig): readonly string[] {
+  const headers = new Map<string, string>([
+    // The answer is relayed byte for byte, so it must not come compressed.
+    ["accept-encoding", "identity"],
+  ]);
+  for (const source of [client.headers, endpoint.headers]) {
+    for (const [name, value] of Object.entries(source ?? {})) headers.set(name.toLowerCase(), value);
+  }
+  const apiKey = endpoint.apiKey ?? client.apiKey;
+  if (apiKey !== undefined) headers.set("authorization", `Bearer ${apiKey}`);
+  return [...headers].flat();
+}
+
+function tlsOptions(tls: NonNullable<ClientConfig["tls"]>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(tls).filter(([, value]) => value !== undefined));
+}
+
+function sizeOf(parts: readonly Uint8Array[]): number {
+  let size = 0;
+  for (const part of parts) size += part.byteLength;
+  return size;
+}
+
+function joinSmall(parts: readonly Uint8Array[]): Buffer | readonly Uint8Array[] {
+  return sizeOf(parts) < joinBelowBytes ? Buffer.concat(parts) : parts;
+}

@@ -1,0 +1,127 @@
+import type { ClientConfig } from "../config/client-config.ts";
+import type { Endpoint } from "../config/endpoint.ts";
+import type { Clock } from "../internal/clock.ts";
+import { Replica, type ReplicaObserver } from "./replica.ts";
+import type { OutlierDetectionOptions } from "./replica-health.ts";
+
+/** What the set tells its owner. */
+export interface ReplicaSetObserver {
+  /** Replicas came, went, or changed their availability. */
+  onReplicasChange(available: readonly Replica[]): void;
+  /** Somewhere a slot became free. */
+  onSlotFree(): void;
+}
+
+export interface ReplicaSetInit {
+  readonly deployment: string;
+  readonly client: ClientConfig;
+  readonly maxOngoingRequests: number;
+  readonly outlierDetection: OutlierDetectionOptions;
+  readonly clock: Clock;
+  readonly observer: ReplicaSetObserver;
+}
+
+/**
+ * The replicas of one deployment. Fed with complete snapshots of endpoints; keeps what stayed, adds what is new,
+ * drains what is gone.
+ */
+export class ReplicaSet implements ReplicaObserver {
+  readonly #init: ReplicaSetInit;
+  readonly #byKey = new Map<string, Replica>();
+  readonly #draining = new Map<Replica, Promise<void>>();
+  #available: readonly Replica[] = [];
+  #created = 0;
+
+  constructor(init: ReplicaSetInit) {
+    this.#init = init;
+  }
+
+  /** All replicas that are not leaving, well or not. */
+  get replicas(): readonly Replica[] {
+    return [...this.#byKey.values()];
+  }
+
+  get drainingReplicas(): readonly Replica[] {
+    return [...this.#draining.keys()];
+  }
+
+  /**
+   * Replicas a request may go to: the well ones and those being probed; when there are none, all of them, since a
+   * doubtful replica is better than a certain refusal.
+   */
+  get available(): readonly Replica[] {
+    return this.#available;
+  }
+
+  /** Makes the set equal to a snapshot. The promise settles when replicas that left have drained. */
+  reconcile(endpoints: readonly Endpoint[]): Promise<void> {
+    const wanted = new Map(endpoints.map((endpoint) => [endpointKey(endpoint), endpoint]));
+    const drained: Promise<void>[] = [];
+    for (const [key, replica] of this.#byKey) {
+      if (wanted.has(key)) continue;
+      this.#byKey.delete(key);
+      drained.push(this.#drain(replica));
+    }
+    for (const [key, endpoint] of wanted) {
+      if (!this.#byKey.has(key)) this.#byKey.set(key, this.#create(endpoint));
+    }
+    this.#refresh();
+    return Promise.all(drained).then(() => undefined);
+  }
+
+  onAvailabilityChange(): void {
+    this.#refresh();
+  }
+
+  onSlotFree(): void {
+    this.#init.observer.onSlotFree();
+  }
+
+  /** Drains every replica; resolves when all sockets are closed. */
+  async drainAll(): Promise<void> {
+    await this.reconcile([]);
+    await Promise.all(this.#draining.values());
+  }
+
+  /** Closes every socket now, of leaving replicas too. */
+  async destroy(): Promise<void> {
+    const all = [...this.#byKey.values(), ...this.#draining.keys()];
+    this.#byKey.clear();
+    this.#refresh();
+    await Promise.all(all.map((replica) => replica.destroy()));
+    await Promise.all(this.#draining.values());
+  }
+
+  #create(endpoint: Endpoint): Replica {
+    const name = endpoint.name ?? new URL(endpoint.url).host + (endpoint.rank === undefined ? "" : `/${endpoint.rank}`);
+    const taken = [...this.#byKey.values(), ...this.#draining.keys()].some((replica) => replica.id === name);
+    this.#created += 1;
+    return new Replica({
+      id: taken ? `${name}-${this.#created}` : name,
+      deployment: this.#init.deployment,
+      endpoint,
+      client: this.#init.client,
+      maxOngoingRequests: this.#init.maxOngoingRequests,
+      outlierDetection: this.#init.outlierDetection,
+      clock: this.#init.clock,
+      observer: this,
+    });
+  }
+
+  #drain(replica: Replica): Promise<void> {
+    const done = replica.drain().finally(() => this.#draining.delete(replica));
+    this.#draining.set(replica, done);
+    return done;
+  }
+
+  #refresh(): void {
+    const all = [...this.#byKey.values()];
+    const well = all.filter((replica) => replica.health === "healthy" || replica.health === "probing");
+    this.#available = well.length > 0 ? well : all;
+    this.#init.observer.onReplicasChange(this.#available);
+  }
+}
+
+function endpointKey(endpoint: Endpoint): string {
+  return `${endpoint.url} ${endpoint.rank ?? ""}`;
+}

@@ -1,0 +1,240 @@
+import { type FetchHandler, fetchHandler } from "../adapters/fetch-handler.ts";
+import type { HttpRequest, HttpResponse } from "../adapters/http-exchange.ts";
+import { type NodeHandler, nodeHandler } from "../adapters/node-handler.ts";
+import { ServeLLMError } from "../errors/serve-llm-error.ts";
+import type { CancelToken } from "../internal/cancel-token.ts";
+import { systemClock } from "../internal/clock.ts";
+import { systemRandom } from "../internal/random.ts";
+import { toOpenAIError } from "../protocol/openai-error.ts";
+import { type ApplicationGraph, buildGraph } from "./application-graph.ts";
+import type {
+  ApplicationEnvironment,
+  ApplicationNode,
+  DeploymentInstance,
+  DeploymentStatusDetails,
+} from "./deployment-context.ts";
+
+/** Ray's application statuses. */
+export type ApplicationStatus =
+  | "NOT_STARTED"
+  | "DEPLOYING"
+  | "DEPLOY_FAILED"
+  | "RUNNING"
+  | "UNHEALTHY"
+  | "DELETING";
+
+/** State of an application. Mirrors an entry of Ray's `serve.status().applications`. */
+export interface ApplicationStatusOverview {
+  readonly status: ApplicationStatus;
+  readonly message: string;
+  /** Milliseconds since 1970 of the last start; null before. */
+  readonly lastDeployedMs: number | null;
+  /** Requests being answered. */
+  readonly inFlight: number;
+  readonly deployments: Readonly<Record<string, DeploymentStatusDetails>>;
+}
+
+/** An instance that answers HTTP. */
+interface HttpRoot extends DeploymentInstance {
+  handle?(request: HttpRequest): Promise<HttpResponse>;
+  createHandle?(begin: BeginRequest): unknown;
+}
+
+/** Lets a request in: starts the application if need be, and counts the request until its token ends. */
+export type BeginRequest = (cancel: CancelToken) => Promise<void>;
+
+/** The in-process handle of an application's root. */
+export type HandleOf<Instance> = Instance extends { createHandle(begin: BeginRequest): infer Handle } ? Handle : never;
+
+/** How to stop. */
+export interface ShutdownOptions {
+  /** Milliseconds that running requests get to finish. @default 20000, as Ray's `graceful_shutdown_timeout_s` */
+  readonly graceMs?: number | undefined;
+}
+
+/**
+ * A bound graph of deployments: what builders return, what users mount. Mirrors Ray's `Application`.
+ *
+ * Making one starts nothing. The first request starts it, or {@link start} does.
+ */
+export class Application<Instance extends DeploymentInstance = DeploymentInstance> {
+  /** @internal */
+  readonly node: ApplicationNode<Instance>;
+  /**
+   * For node:http, Express and everything with their `(request, response, next?)` shape. Bytes go from the engine's
+   * socket to the client's without a Web stream between.
+   */
+  readonly handler: NodeHandler;
+  /** For everything that takes a Web-standard `Request` and returns a `Response`. */
+  readonly fetch: FetchHandler;
+  #environment: ApplicationEnvironment = { clock: systemClock, random: systemRandom, warn: warnOnce() };
+  #graph: ApplicationGraph | undefined;
+  #status: ApplicationStatus = "NOT_STARTED";
+  #message = "";
+  #lastDeployedMs: number | null = null;
+  #starting: Promise<void> | undefined;
+  #stopping: Promise<void> | undefined;
+  #handle: unknown;
+  readonly #inFlight = new Set<CancelToken>();
+  #onIdle: (() => void) | undefined;
+
+  constructor(node: ApplicationNode<Instance>) {
+    this.node = node;
+    const service = (request: HttpRequest): Promise<HttpResponse> => this.#serve(request);
+    this.handler = nodeHandler(service);
+    this.fetch = fetchHandler(service);
+  }
+
+  /** Name of the root deployment. */
+  get name(): string {
+    return this.node.name;
+  }
+
+  /** Calls the application without HTTP, with the same results as over HTTP. */
+  get handle(): HandleOf<Instance> {
+    this.#handle ??= (this.#root() as HttpRoot).createHandle?.((cancel) => this.#begin(cancel));
+    if (this.#handle === undefined) throw new TypeError(`Deployment "${this.name}" has no in-process handle.`);
+    return this.#handle as HandleOf<Instance>;
+  }
+
+  /** @internal For tests and tools: puts in another clock, randomness or log, before the start. */
+  withEnvironment(environment: Partial<ApplicationEnvironment>): this {
+    if (this.#graph !== undefined) throw new TypeError("The application was made already.");
+    this.#environment = { ...this.#environment, ...environment };
+    return this;
+  }
+
+  /** Opens the pools and starts the background work. Safe to call again; every call waits for the same start. */
+  start(): Promise<void> {
+    if (this.#stopping !== undefined) return Promise.reject(shuttingDown());
+    this.#starting ??= this.#start();
+    return this.#starting;
+  }
+
+  status(): ApplicationStatusOverview {
+    const deployments: Record<string, DeploymentStatusDetails> = {};
+    for (const [name, instance] of this.#graph?.instances ?? []) {
+      const details = instance.status?.();
+      if (details !== undefined) deployments[name] = details;
+    }
+    const unhealthy = Object.values(deployments).some((details) => details.status === "UNHEALTHY");
+    return {
+      status: this.#status === "RUNNING" && unhealthy ? "UNHEALTHY" : this.#status,
+      message: this.#message,
+      lastDeployedMs: this.#lastDeployedMs,
+      inFlight: this.#inFlight.size,
+      deployments,
+    };
+  }
+
+  /**
+   * Stops: new requests get 503, running ones may finish within `graceMs`, then they end with an error. Afterwards no
+   * socket, timer or listener is left. Safe to call again; every call waits for the same end.
+   */
+  shutdown(options: ShutdownOptions = {}): Promise<void> {
+    this.#stopping ??= this.#stop(options.graceMs ?? 20_000);
+    return this.#stopping;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.shutdown();
+  }
+
+  #root(): Instance {
+    this.#graph ??= buildGraph(this.node, nodeOf, this.#environment);
+    return this.#graph.root as Instance;
+  }
+
+  async #start(): Promise<void> {
+    this.#status = "DEPLOYING";
+    try {
+      this.#root();
+      await Promise.all([...this.#graph!.instances.values()].map((instance) => instance.start?.()));
+      this.#status = "RUNNING";
+      this.#lastDeployedMs = this.#environment.clock.wallNow();
+    } catch (error) {
+      this.#status = "DEPLOY_FAILED";
+      this.#message = error instanceof Error ? error.message : String(error);
+      // The next request may find the world in better shape.
+      this.#starting = undefined;
+      throw error;
+    }
+  }
+
+  async #begin(cancel: CancelToken): Promise<void> {
+    if (this.#stopping !== undefined) throw shuttingDown();
+    this.#inFlight.add(cancel);
+    cancel.onEnd(() => {
+      this.#inFlight.delete(cancel);
+      if (this.#inFlight.size === 0) this.#onIdle?.();
+    });
+    if (this.#status !== "RUNNING") await this.start();
+  }
+
+  async #serve(request: HttpRequest): Promise<HttpResponse> {
+    try {
+      if (this.#status === "RUNNING" && this.#stopping === undefined) void this.#begin(request.cancel);
+      else await this.#begin(request.cancel);
+      const root = this.#root() as HttpRoot;
+      if (root.handle === undefined) throw noIngress(this.name);
+      return await root.handle(request);
+    } catch (error) {
+      const { status, headers, body } = toOpenAIError(error);
+      const text = Buffer.from(JSON.stringify(body));
+      return { status, headers: [["content-type", "application/json"], ...headers], body: text };
+    }
+  }
+
+  async #stop(graceMs: number): Promise<void> {
+    const running = this.#starting;
+    if (running !== undefined) await running.catch(() => undefined);
+    const instances = [...(this.#graph?.instances.values() ?? [])];
+    this.#status = "DELETING";
+    await this.#untilIdle(graceMs);
+    for (const token of this.#inFlight) token.cancel(shuttingDown());
+    await Promise.all(instances.map((instance) => instance.shutdown?.()));
+    this.#status = "NOT_STARTED";
+  }
+
+  async #untilIdle(graceMs: number): Promise<void> {
+    if (this.#inFlight.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = this.#environment.clock.setTimer(resolve, graceMs, { keepAlive: true });
+      this.#onIdle = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
+  }
+}
+
+
+function nodeOf(value: unknown): ApplicationNode | undefined {
+  return value instanceof Application ? value.node : undefined;
+}
+
+function shuttingDown(): ServeLLMError {
+  return new ServeLLMError("The server is shutting down.", {
+    code: "shutting_down",
+    status: 503,
+    type: "unavailable_error",
+    retryAfterS: 1,
+  });
+}
+
+function noIngress(name: string): ServeLLMError {
+  return new ServeLLMError(`Deployment "${name}" does not answer HTTP; put an ingress in front of it.`, {
+    code: "no_ingress",
+    status: 500,
+    type: "configuration_error",
+  });
+}
+
+function warnOnce(): (message: string) => void {
+  const seen = new Set<string>();
+  return (message) => {
+    if (seen.has(message)) return;
+    seen.add(message);
+    process.emitWarning(message, "ServeLLMWarning");
+  };
+}

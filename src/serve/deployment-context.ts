@@ -1,0 +1,81 @@
+import type { Clock } from "../internal/clock.ts";
+import type { Random } from "../internal/random.ts";
+
+/** What a deployment gets from the application it runs in. */
+export interface DeploymentContext {
+  /** Unique within the application. */
+  readonly name: string;
+  /** Options as given to `.options()`. */
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** For what a person should know; never secrets, never prompts. */
+  readonly warn: (message: string) => void;
+}
+
+/** Ray's deployment statuses. */
+export type DeploymentStatus = "UPDATING" | "HEALTHY" | "UNHEALTHY" | "DEPLOY_FAILED" | "UPSCALING" | "DOWNSCALING";
+
+/** Ray's reasons for a deployment's status. */
+export type DeploymentStatusTrigger =
+  | "CONFIG_UPDATE_STARTED"
+  | "CONFIG_UPDATE_COMPLETED"
+  | "UPSCALE_COMPLETED"
+  | "DOWNSCALE_COMPLETED"
+  | "AUTOSCALING"
+  | "REPLICA_STARTUP_FAILED"
+  | "HEALTH_CHECK_FAILED"
+  | "INTERNAL_ERROR"
+  | "DELETING"
+  | "UNSPECIFIED";
+
+/** One replica, for people and dashboards. */
+export interface ReplicaStatus {
+  readonly id: string;
+  readonly url: string;
+  readonly state: "RUNNING" | "STOPPING";
+  readonly health: "healthy" | "ejected" | "probing" | "unhealthy";
+  readonly inFlight: number;
+}
+
+/** State of one deployment; Ray's shape, and what this library knows beyond it. */
+export interface DeploymentStatusDetails {
+  readonly status: DeploymentStatus;
+  readonly statusTrigger: DeploymentStatusTrigger;
+  readonly message: string;
+  /** Number of replicas by state. */
+  readonly replicaStates: Readonly<Record<string, number>>;
+  /** Requests waiting for a slot. */
+  readonly queued: number;
+  readonly replicas: readonly ReplicaStatus[];
+  /** Whatever the deployment's class adds, for example KV holds. */
+  readonly details?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** What an application may call on the instances it makes. All optional. */
+export interface DeploymentInstance {
+  /** Opens pools and starts loops; resolves when requests can be served. */
+  start?(): Promise<void>;
+  /** Waits until its running requests are over. */
+  drain?(): Promise<void>;
+  /** Stops loops and closes every socket now. */
+  shutdown?(): Promise<void>;
+  status?(): DeploymentStatusDetails;
+}
+
+/** A class that can be deployed: it takes its arguments as one object. */
+export interface DeployableClass<Arguments, Instance extends DeploymentInstance> {
+  readonly name: string;
+  new (args: Arguments, context: DeploymentContext): Instance;
+}
+
+/** One node of an application graph: data only. */
+export interface ApplicationNode<Instance extends DeploymentInstance = DeploymentInstance> {
+  readonly name: string;
+  readonly deployedClass: DeployableClass<never, Instance>;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly args: unknown;
+}
+
+/** What an application needs of the world; tests put in their own. */
+export type ApplicationEnvironment = Pick<DeploymentContext, "clock" | "random" | "warn">;

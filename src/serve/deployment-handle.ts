@@ -1,0 +1,189 @@
+import { DeploymentUnavailableError } from "../errors/deployment-unavailable-error.ts";
+import { ServeLLMError } from "../errors/serve-llm-error.ts";
+import type { CancelToken } from "../internal/cancel-token.ts";
+import type { Clock } from "../internal/clock.ts";
+import type { Replica, ReplicaLease } from "../replicas/replica.ts";
+import type { ReplicaSet } from "../replicas/replica-set.ts";
+import type { PendingRequest, RequestRouter } from "../routing/request-router.ts";
+import { AdmissionQueue } from "./admission-queue.ts";
+
+export interface DeploymentHandleInit {
+  /** Name of the deployment, for errors, logs and metrics. */
+  readonly deployment: string;
+  readonly router: RequestRouter;
+  readonly clock: Clock;
+  readonly maxQueuedRequests: number;
+  readonly rejectStatus: number;
+  readonly retryAfterS: number | undefined;
+  /** Milliseconds a request may wait for a slot. */
+  readonly queueTimeoutMs: number;
+  /** Milliseconds a request may wait for a first replica. */
+  readonly unavailableTimeoutMs: number;
+}
+
+/** Limits on which replica will do for one request. */
+export interface LeaseConstraints {
+  /** Replicas that failed this request already; used again only when nothing else is left. */
+  readonly avoid?: ReadonlySet<string> | undefined;
+  /** Only replicas of this pair group. */
+  readonly pairGroup?: string | undefined;
+  /** Lower goes first while waiting. @default 0 */
+  readonly priority?: number | undefined;
+}
+
+/**
+ * How one deployment calls another: admission, routing, and a lease on one replica.
+ *
+ * Mirrors Ray's `DeploymentHandle` as far as choosing goes; the call itself is made through the lease's replica.
+ */
+export class DeploymentHandle {
+  readonly deployment: string;
+  readonly #router: RequestRouter;
+  readonly #queue: AdmissionQueue<ReplicaLease>;
+  readonly #init: DeploymentHandleInit;
+  #replicas: ReplicaSet | undefined;
+  #closed: ServeLLMError | undefined;
+
+  constructor(init: DeploymentHandleInit) {
+    this.deployment = init.deployment;
+    this.#init = init;
+    this.#router = init.router;
+    this.#queue = new AdmissionQueue({
+      deployment: init.deployment,
+      maxQueuedRequests: init.maxQueuedRequests,
+      rejectStatus: init.rejectStatus,
+      retryAfterS: init.retryAfterS,
+      clock: init.clock,
+    });
+  }
+
+  /** Requests waiting for a slot. */
+  get queued(): number {
+    return this.#queue.length;
+  }
+
+  /** Connects it to its replicas. Called once, by the deployment that owns both. */
+  attach(replicas: ReplicaSet): void {
+    this.#replicas = replicas;
+  }
+
+  onReplicasChange(available: readonly Replica[]): void {
+    this.#router.updateReplicas?.(available);
+    this.#queue.wake();
+  }
+
+  onSlotFree(): void {
+    if (this.#queue.length > 0) this.#queue.wake();
+  }
+
+  /**
+   * Takes a slot on a replica; waits in line when all are busy. Returns the lease itself, not a promise, when one
+   * is free: the ordinary case costs nothing.
+   *
+   * @throws BackPressureError, DeploymentUnavailableError, or the token's error
+   */
+  acquire(
+    request: PendingRequest,
+    cancel: CancelToken,
+    constraints: LeaseConstraints = {},
+  ): ReplicaLease | Promise<ReplicaLease> {
+    if (this.#closed !== undefined) throw this.#closed;
+    cancel.throwIfCancelled();
+    // Nobody overtakes those who wait already.
+    if (this.#queue.length === 0) {
+      const lease = this.#tryTake(request, constraints);
+      if (lease !== undefined) return lease;
+    }
+    const nobody = this.#replicas === undefined || this.#replicas.available.length === 0;
+    const timeoutMs = nobody ? this.#init.unavailableTimeoutMs : this.#init.queueTimeoutMs;
+    return this.#queue.wait({
+      priority: constraints.priority ?? 0,
+      cancel,
+      timeoutMs,
+      onTimeout: () => this.#timeoutError(timeoutMs),
+      attempt: () => this.#tryTake(request, constraints),
+      picky: constraints.pairGroup !== undefined,
+    });
+  }
+
+  /** True when some replica would do, busy or not. */
+  hasReplicaFor(constraints: LeaseConstraints): boolean {
+    return this.#candidates(constraints).length > 0;
+  }
+
+  /** True when there is an available replica that is not among these. */
+  hasReplicaBeside(ids: ReadonlySet<string>): boolean {
+    return this.#replicas?.available.some((replica) => !ids.has(replica.id)) ?? false;
+  }
+
+  /** Refuses new requests and turns away those that wait. */
+  close(error: ServeLLMError): void {
+    this.#closed = error;
+    this.#queue.rejectAll(error);
+  }
+
+  #tryTake(request: PendingRequest, constraints: LeaseConstraints): ReplicaLease | undefined {
+    const candidates = this.#candidates(constraints);
+    if (candidates.length === 0) return undefined;
+    const replica = this.#choose(candidates, request) ?? leastBusyFree(candidates);
+    if (replica === undefined) return undefined;
+    const lease = replica.lease();
+    this.#router.onRequestRouted?.(request, replica.id);
+    if (this.#router.onRequestCompleted !== undefined) {
+      lease.onReleased = () => this.#router.onRequestCompleted?.(request, replica.id);
+    }
+    return lease;
+  }
+
+  #candidates(constraints: LeaseConstraints): readonly Replica[] {
+    let candidates = this.#replicas?.available ?? [];
+    const { pairGroup, avoid } = constraints;
+    if (pairGroup !== undefined) {
+      candidates = candidates.filter((replica) => replica.pairGroup === undefined || replica.pairGroup === pairGroup);
+    }
+    if (avoid !== undefined && avoid.size > 0) {
+      const fresh = candidates.filter((replica) => !avoid.has(replica.id));
+      if (fresh.length > 0) candidates = fresh;
+    }
+    return candidates;
+  }
+
+  #choose(candidates: readonly Replica[], request: PendingRequest): Replica | undefined {
+    let ranks;
+    try {
+      ranks = this.#router.chooseReplicas(candidates, request);
+    } catch (cause) {
+      throw new ServeLLMError(`The request router of deployment "${this.deployment}" failed.`, {
+        code: "router_failed",
+        status: 500,
+        type: "internal_error",
+        cause,
+      });
+    }
+    for (const rank of ranks) {
+      for (const view of rank) {
+        const replica = view as Replica;
+        if (replica.hasFreeSlot) return replica;
+      }
+    }
+    return undefined;
+  }
+
+  #timeoutError(timeoutMs: number): ServeLLMError {
+    const nobody = this.#replicas === undefined || this.#replicas.available.length === 0;
+    return nobody
+      ? new DeploymentUnavailableError(this.deployment, "it has no replica")
+      : new DeploymentUnavailableError(this.deployment, `no slot became free within ${timeoutMs} ms`, {
+          code: "queue_timeout",
+        });
+  }
+}
+
+/** The router's choice is busy; a free replica elsewhere beats waiting. */
+function leastBusyFree(candidates: readonly Replica[]): Replica | undefined {
+  let best: Replica | undefined;
+  for (const replica of candidates) {
+    if (replica.hasFreeSlot && (best === undefined || replica.inFlight < best.inFlight)) best = replica;
+  }
+  return best;
+}

@@ -1,0 +1,75 @@
+import { ConfigurationError } from "../errors/configuration-error.ts";
+import { Application } from "./application.ts";
+import type { DeployableClass, DeploymentInstance } from "./deployment-context.ts";
+
+/** Arguments of a deployment's constructor as `bind` takes them: other applications stand for their instances. */
+export type BindArguments<Arguments> = {
+  readonly [Key in keyof Arguments]: Bindable<Arguments[Key]>;
+};
+
+type Bindable<Value> = Value extends DeploymentInstance
+  ? Application<Value> | Value
+  : Value extends readonly (infer Item)[]
+    ? readonly Bindable<Item>[]
+    : Value extends ReadonlyMap<string, infer Item>
+      ? ReadonlyMap<string, Bindable<Item>>
+      : Value;
+
+/** Options of a deployment: Ray's `@serve.deployment` options in camelCase, and `name`. */
+export type DeploymentInit = Readonly<Record<string, unknown>> & { readonly name?: string | undefined };
+
+/**
+ * A class and how to run it; nothing runs yet. Mirrors Ray's `Deployment`: `options` and `bind` return new values
+ * and leave this one as it is.
+ */
+export class Deployment<Arguments, Instance extends DeploymentInstance> {
+  readonly deployedClass: DeployableClass<Arguments, Instance>;
+  readonly deploymentOptions: DeploymentInit;
+
+  constructor(deployedClass: DeployableClass<Arguments, Instance>, options: DeploymentInit = {}) {
+    if (typeof deployedClass !== "function") {
+      throw new ConfigurationError("A deployment", [
+        {
+          path: ["deployment"],
+          message: "Only classes can be deployed",
+          type: "is_class",
+          expected: "a class",
+          received: typeof deployedClass,
+        },
+      ]);
+    }
+    this.deployedClass = deployedClass;
+    this.deploymentOptions = options;
+  }
+
+  get name(): string {
+    return this.deploymentOptions.name ?? this.deployedClass.name;
+  }
+
+  /** The same class with other options; those not named stay. */
+  options(options: DeploymentInit): Deployment<Arguments, Instance> {
+    return new Deployment(this.deployedClass, { ...this.deploymentOptions, ...options });
+  }
+
+  /** The node of an application graph: this deployment with its arguments, of which some may be other nodes. */
+  bind(args: BindArguments<Arguments>): Application<Instance> {
+    return new Application<Instance>({
+      name: this.name,
+      deployedClass: this.deployedClass as DeployableClass<never, Instance>,
+      options: this.deploymentOptions,
+      args,
+    });
+  }
+}
+
+/**
+ * Makes a class deployable. Mirrors Ray's `serve.deployment(Cls)`.
+ *
+ * @example serve.deployment(PDProxyServer).options({ maxOngoingRequests: 256 }).bind({ prefillServer, decodeServer })
+ */
+export function deployment<Arguments, Instance extends DeploymentInstance>(
+  deployedClass: DeployableClass<Arguments, Instance>,
+  options: DeploymentInit = {},
+): Deployment<Arguments, Instance> {
+  return new Deployment(deployedClass, options);
+}

@@ -241,6 +241,20 @@ export function parseAutoscalingOptions(input: unknown): AutoscalingOptions {
   return parseConfig(autoscalingSchema, input, "autoscaling_config");
 }
 
+/**
+ * Reads a policy alone, as `applications[].autoscaling_policy` has it.
+ *
+ * @throws ConfigurationError naming every problem
+ */
+export function parseAutoscalingPolicy(input: unknown): AutoscalingPolicyConfig {
+  const { policyFunction, policyKwargs = {} } = parseConfig(
+    autoscalingPolicySchema,
+    input,
+    "autoscaling_policy",
+  );
+  return { policyFunction, policyKwargs };
+}
+
 /** Fills in Ray's defaults. `options` must have been parsed. */
 export function resolveAutoscaling(options: AutoscalingOptions): AutoscalingConfig {
   const policy = { ...autoscalingDefaults.policy, ...options.policy };

@@ -15,6 +15,7 @@ import {
   type DeploymentConfig,
   type DeploymentConfigOptions,
 } from "./deployment-config.ts";
+import type { GangSchedulingOptions } from "./gang-scheduling-config.ts";
 import { integer, nullable, objectOf, oneOf, reading, report, text } from "./lax-schema.ts";
 import { parseConfig } from "./parse-config.ts";
 import {
@@ -191,9 +192,11 @@ export function rayNames(names: Iterable<string>): readonly string[] {
 }
 
 /** Options that gang scheduling excludes, in Ray's words. */
-export function gangProblems(
-  options: Pick<DeploymentOptions, "gangSchedulingConfig" | "maxReplicasPerNode" | "placementGroupStrategy">,
-): readonly string[] {
+export function gangProblems(options: {
+  readonly gangSchedulingConfig?: GangSchedulingOptions | null | undefined;
+  readonly maxReplicasPerNode?: number | null | undefined;
+  readonly placementGroupStrategy?: string | null | undefined;
+}): readonly string[] {
   if (!options.gangSchedulingConfig) return [];
   const problems: string[] = [];
   if (typeof options.maxReplicasPerNode === "number") {

@@ -105,7 +105,13 @@ function within<T>(path: readonly (string | number)[], read: () => T): T {
   if ("value" in result) return result.value;
   throw new ConfigurationError(
     "Serve config",
-    result.map((problem) => ({ ...problem, path: [...path, ...(problem.path ?? [])] })),
+    result.map(({ type, message, expected, received, path: below = [] }) => ({
+      path: [...path, ...below],
+      type,
+      message,
+      expected,
+      received,
+    })),
   );
 }
 

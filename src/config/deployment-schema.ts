@@ -57,7 +57,7 @@ export interface DeploymentOverride {
 }
 
 /** Options of a Ray actor that Serve's config file lets pass and never uses. */
-const unusedActorOptions = {
+export const unusedActorOptions = {
   concurrencyGroups: anything().optional(),
   enableTaskEvents: anything().optional(),
   getIfExists: anything().optional(),
@@ -74,7 +74,7 @@ const unusedActorOptions = {
 
 /**
  * Reads Ray's `RayActorOptionsSchema`: as code's `ray_actor_options`, but local paths are refused and other options
- * of Ray actors are dropped. `unusedOptions` names those.
+ * of Ray actors are dropped, as Ray does; `unusedOptionWarnings` names those.
  */
 export const rayActorOptionsSchema = objectOf("RayActorOptionsSchema", {
   ...rayActorShape,
@@ -83,17 +83,17 @@ export const rayActorOptionsSchema = objectOf("RayActorOptionsSchema", {
 }).transform((options) => without(options, unusedActorOptions));
 
 /** Options of `serve.deployment` that a Serve config file lets pass and never uses. */
-const unusedDeploymentOptions = { maxConstructorRetryCount: anything().optional() };
+export const unusedDeploymentOptions = { maxConstructorRetryCount: anything().optional() };
 
 function without<T extends object>(options: T, unused: object): T {
   return Object.fromEntries(Object.entries(options).filter(([key]) => !(key in unused))) as T;
 }
 
-function replicas(): z.ZodType<number | string> {
+function replicas(): z.ZodType<unknown> {
   const fixed = integer({ greaterThan: 0 });
-  return reading<number | string>((input) => {
+  return reading<unknown>((input) => {
     // Anything but a number is judged with the whole, as Ray does.
-    if (typeof input !== "number" || !Number.isInteger(input)) return { value: input as string };
+    if (typeof input !== "number" || !Number.isInteger(input)) return { value: input };
     const result = fixed.safeParse(input);
     if (result.success) return { value: result.data };
     return { type: "greater_than", message: "Input should be greater than 0" };
@@ -137,11 +137,10 @@ export const deploymentSchema = objectOf("DeploymentSchema", {
 /** The first thing that is wrong between the fields, in Ray's words and order. */
 function overrideProblem(options: DeploymentOverride): string | undefined {
   const { numReplicas, autoscalingConfig, maxQueuedRequests, gangSchedulingConfig } = options;
-  if (typeof numReplicas === "number" && autoscalingConfig) return fixedAndAutoscaledMessage;
-  if (numReplicas !== undefined && numReplicas !== null && numReplicas !== "auto") {
-    if (typeof numReplicas !== "number") {
-      return `\`num_replicas\` must be an int or "auto", but got: ${String(numReplicas)}`;
-    }
+  if (Number.isInteger(numReplicas) && autoscalingConfig) return fixedAndAutoscaledMessage;
+  const isGiven = numReplicas !== undefined && numReplicas !== null;
+  if (isGiven && numReplicas !== "auto" && !Number.isInteger(numReplicas)) {
+    return `\`num_replicas\` must be an int or "auto", but got: ${String(numReplicas)}`;
   }
   if (typeof options.maxReplicasPerNode === "number" && options.placementGroupBundles) {
     return perNodeWithBundlesMessage;
@@ -152,14 +151,8 @@ function overrideProblem(options: DeploymentOverride): string | undefined {
 }
 
 function gangProblem(options: DeploymentOverride, gangSize: number): string | undefined {
-  const [excluded] = gangProblems({
-    gangSchedulingConfig: { gangSize },
-    maxReplicasPerNode: options.maxReplicasPerNode,
-    placementGroupStrategy: options.placementGroupStrategy === undefined ? undefined : "PACK",
-  });
-  if (excluded !== undefined && (excluded.includes("per_node") || options.placementGroupStrategy !== null)) {
-    return excluded;
-  }
+  const [excluded] = gangProblems(options);
+  if (excluded !== undefined) return excluded;
   const { numReplicas } = options;
   if (typeof numReplicas === "number" && numReplicas % gangSize !== 0) {
     return `num_replicas (${numReplicas}) must be a multiple of gang_size (${gangSize}).`;

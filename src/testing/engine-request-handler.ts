@@ -87,6 +87,7 @@ export class EngineRequestHandler {
         isArrivalFault(fault) &&
         this.#strike(writer, fault, proceed, (cancel) => (onLeave = cancel));
       if (!strikes) proceed();
+      core.journal.markReceived();
     });
   }
 

@@ -23,6 +23,7 @@ export interface FakeClockOptions {
 export class FakeClock implements Clock {
   readonly #pending = new Set<PendingTimer>();
   readonly #wallOffsetMs: number;
+  #waiters: { readonly count: number; readonly resolve: () => void }[] = [];
   #nowMs: number;
   #order = 0;
 
@@ -79,10 +80,24 @@ export class FakeClock implements Clock {
     this.#nowMs = untilMs;
   }
 
+  /**
+   * Resolves when so many timers are set, so that a test can wait for code to begin waiting before it moves time.
+   *
+   * @param count 1 or more
+   */
+  async waitForTimers(count: number): Promise<void> {
+    if (this.#pending.size >= count) return;
+    await new Promise<void>((resolve) => this.#waiters.push({ count, resolve }));
+  }
+
   #schedule(timer: PendingTimer): void {
     timer.dueMs = this.#nowMs + timer.delayMs;
     timer.order = this.#order++;
     this.#pending.add(timer);
+    const ready = this.#waiters.filter((waiter) => this.#pending.size >= waiter.count);
+    if (ready.length === 0) return;
+    this.#waiters = this.#waiters.filter((waiter) => !ready.includes(waiter));
+    for (const waiter of ready) waiter.resolve();
   }
 
   #next(): PendingTimer | undefined {

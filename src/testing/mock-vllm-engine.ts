@@ -164,6 +164,11 @@ export class MockVLLMEngine {
     this.#core.journal.clear();
   }
 
+  /** Resolves when so many requests, counted since the engine was made, were read and begun with. */
+  async received(count: number): Promise<void> {
+    await this.#core.journal.received(count);
+  }
+
   /** Resolves when no request is in progress. */
   async idle(): Promise<void> {
     await this.#core.journal.idle();

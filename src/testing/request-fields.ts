@@ -69,6 +69,7 @@ export function checkFields(kind: GenerateKind, body: unknown): RequestBody {
   refuseCombinations(kind, fields);
   const issues: PydanticIssue[] = [];
   if (kind === "chat" && fields["messages"] === undefined) issues.push(missing("messages", fields));
+  if (kind === "completions") issues.push(...checkPrompt(fields["prompt"]));
   for (const [name, type] of Object.entries(fieldsOf[kind])) {
     const value = fields[name];
     const nullable = name !== "messages";
@@ -135,6 +136,15 @@ function valueError(message: string, param: string, input: unknown): EngineRefus
 
 function missing(name: string, input: unknown): PydanticIssue {
   return { type: "missing", loc: ["body", name], msg: "Field required", input };
+}
+
+function checkPrompt(prompt: unknown): PydanticIssue[] {
+  const isPrompt = (value: unknown): boolean =>
+    typeof value === "string" || (Array.isArray(value) && value.every((item) => Number.isInteger(item)));
+  if (prompt === undefined || prompt === null || isPrompt(prompt)) return [];
+  if (Array.isArray(prompt) && prompt.every(isPrompt)) return [];
+  const msg = "Input should be a valid string";
+  return [{ type: "string_type", loc: ["body", "prompt", "str"], msg, input: prompt }];
 }
 
 function checkMessages(messages: readonly unknown[]): PydanticIssue[] {

@@ -37,7 +37,9 @@ export class RequestJournal {
   readonly #limit: number;
   readonly #entries: JournalEntry[] = [];
   #idleWaiters: (() => void)[] = [];
+  #receivedWaiters: { readonly count: number; readonly resolve: () => void }[] = [];
   #inProgress = 0;
+  #received = 0;
 
   /** @param limit how many entries to keep at least; the oldest go first */
   constructor(limit: number) {
@@ -57,6 +59,21 @@ export class RequestJournal {
     this.#inProgress++;
     this.#entries.push(entry);
     if (this.#entries.length > this.#limit * 2) this.#entries.splice(0, this.#entries.length - this.#limit);
+  }
+
+  /** A request was read to its end, and the engine began with it. */
+  markReceived(): void {
+    this.#received++;
+    if (this.#receivedWaiters.length === 0) return;
+    const ready = this.#receivedWaiters.filter((waiter) => waiter.count <= this.#received);
+    this.#receivedWaiters = this.#receivedWaiters.filter((waiter) => waiter.count > this.#received);
+    for (const waiter of ready) waiter.resolve();
+  }
+
+  /** Resolves when so many requests were received since the engine was made. */
+  async received(count: number): Promise<void> {
+    if (this.#received >= count) return;
+    await new Promise<void>((resolve) => this.#receivedWaiters.push({ count, resolve }));
   }
 
   /** A request is over, however it ended. Call once for each {@link open}. */

@@ -1,6 +1,7 @@
 import type * as z from "zod";
 
 import type { ConfigWarning } from "./config-warning.ts";
+import { describeValue } from "./describe-value.ts";
 import { readImportPath, type AnyFunction } from "./import-path.ts";
 import { jsonProblem } from "./json-value.ts";
 import {
@@ -120,7 +121,7 @@ function aggregationFunction(): z.ZodType<AggregationFunction> {
         ? aggregationFunctions.find((name) => name === input.toLowerCase())
         : undefined;
     if (found !== undefined) return { value: found };
-    const given = typeof input === "string" ? input.toLowerCase() : String(input);
+    const given = typeof input === "string" ? input.toLowerCase() : describeValue(input, []);
     return { type: "value_error", message: `'${given}' is not a valid AggregationFunction` };
   });
 }

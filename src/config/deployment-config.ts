@@ -119,7 +119,7 @@ function maxQueuedRequests(): z.ZodType<number> {
 }
 
 /** Any JSON value, kept as it is; Ray's words when it is not JSON. */
-export function userConfig(): z.ZodType<unknown> {
+export function userConfig(): z.ZodType {
   return anything().check((context) => {
     const problem = jsonProblem(context.value);
     if (problem === undefined) return;

@@ -6,7 +6,7 @@ import {
   type AutoscalingOptions,
 } from "./autoscaling-config.ts";
 import type { ConfigWarning } from "./config-warning.ts";
-import { overlayOptions, type ParsedDeploymentOptions, type ResolvedOptions } from "./deployment-options.ts";
+import { overlayOptions, type ParsedDeploymentOptions } from "./deployment-options.ts";
 import type { DeploymentOverride } from "./deployment-schema.ts";
 import { oneOf } from "./lax-schema.ts";
 import { nested, parseConfig } from "./parse-config.ts";
@@ -77,7 +77,7 @@ function mergeOne(
   const actor = entry.rayActorOptions ?? before.given.rayActorOptions ?? {};
   const runtimeEnv = mergeRuntimeEnvs(applicationEnv, actor.runtimeEnv ?? {});
   given["rayActorOptions"] = Object.keys(runtimeEnv).length === 0 ? actor : { ...actor, runtimeEnv };
-  return overlayOptions(before, given as ResolvedOptions, new Set(Object.keys(entry)));
+  return overlayOptions(before, given, new Set(Object.keys(entry)));
 }
 
 /** "auto" of the file: its own autoscaling options, else those from code, over the defaults of "auto". */

@@ -89,7 +89,7 @@ function without<T extends object>(options: T, unused: object): T {
   return Object.fromEntries(Object.entries(options).filter(([key]) => !(key in unused))) as T;
 }
 
-function replicas(): z.ZodType<unknown> {
+function replicas(): z.ZodType {
   const fixed = integer({ greaterThan: 0 });
   return reading<unknown>((input) => {
     // Anything but a number is judged with the whole, as Ray does.

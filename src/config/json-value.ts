@@ -5,17 +5,8 @@ import { isPlainObject } from "./lax-schema.ts";
  * which drops functions and undefined without a word.
  */
 export function jsonProblem(value: unknown, above: readonly unknown[] = []): string | undefined {
-  switch (typeof value) {
-    case "string":
-    case "number":
-    case "boolean":
-      return undefined;
-    case "object":
-      break;
-    default:
-      return `a ${typeof value} is not JSON`;
-  }
-  if (value === null) return undefined;
+  if (value === null || ["string", "number", "boolean"].includes(typeof value)) return undefined;
+  if (typeof value !== "object") return `a ${typeof value} is not JSON`;
   if (above.includes(value)) return "it contains itself";
   const parts = Array.isArray(value) ? value : isPlainObject(value) ? Object.values(value) : undefined;
   if (parts === undefined) return `an instance of ${value.constructor.name} is not JSON`;

@@ -47,11 +47,11 @@ const loggingDefaults: LoggingConfig = {
   additionalLogStandardAttrs: [],
 };
 
-const recordAttributes = [
-  ...["args", "asctime", "created", "exc_info", "exc_text", "filename", "funcName", "levelname", "levelno"],
-  ...["lineno", "message", "module", "msecs", "msg", "name", "pathname", "process", "processName"],
-  ...["relativeCreated", "stack_info", "taskName", "thread", "threadName"],
-];
+// Attributes of Python's `LogRecord`.
+const recordAttributes = (
+  "args asctime created exc_info exc_text filename funcName levelname levelno lineno message module msecs msg " +
+  "name pathname process processName relativeCreated stack_info taskName thread threadName"
+).split(" ");
 
 function encoding(): z.ZodType<LogEncoding> {
   return reading((input) => {
@@ -80,8 +80,12 @@ function logLevel(): z.ZodType<LogLevel> {
 function unknownLevel(given: unknown, known: string) {
   return {
     type: "value_error",
-    message: `Got "${String(given)}" for log_level. log_level must be one of ${known}.`,
+    message: `Got "${describe(given)}" for log_level. log_level must be one of ${known}.`,
   };
+}
+
+function describe(given: unknown): string {
+  return typeof given === "string" ? given : JSON.stringify(given);
 }
 
 function recordAttributeList(): z.ZodType<readonly string[]> {

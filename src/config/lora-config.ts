@@ -9,8 +9,8 @@ export interface LoraConfig {
   readonly dynamicLoraLoadingPath?: string | undefined;
   /** Adapters a replica keeps at once, >= 1. @default 16 */
   readonly maxNumAdaptersPerReplica: number;
-  /** Seconds to wait for a download, > 0; undefined waits for ever. @default 30 */
-  readonly downloadTimeoutS: number | undefined;
+  /** Seconds to wait for a download, > 0; null waits for ever. @default 30 */
+  readonly downloadTimeoutS: number | null;
   /** How often a download is tried, >= 1. @default 3 */
   readonly maxDownloadTries: number;
 }
@@ -36,7 +36,6 @@ const loadingPath = reading<string>((path) => {
 export const loraConfigSchema: z.ZodType<LoraConfig> = objectOf("LoraConfig", {
   dynamicLoraLoadingPath: optional(loadingPath),
   maxNumAdaptersPerReplica: withDefault(integer({ greaterThan: 0 }), 16),
-  // Null means "wait for ever" and absent means 30, so the default stands inside.
-  downloadTimeoutS: withDefault(optional(number({ greaterThan: 0 })), 30),
+  downloadTimeoutS: withDefault(number({ greaterThan: 0 }).nullable(), 30),
   maxDownloadTries: withDefault(integer({ atLeast: 1 }), 3),
-}) as unknown as z.ZodType<LoraConfig>;
+});

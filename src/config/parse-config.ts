@@ -15,6 +15,8 @@ export interface ParsedConfig<T> {
   readonly given: unknown;
   /** Top-level keys that were given, camelCase: pydantic's `model_fields_set`. */
   readonly explicitlySet: ReadonlySet<string>;
+  /** A camelCase path in the user's spelling, for problems found after parsing. */
+  userPath(path: readonly (string | number)[]): readonly (string | number)[];
 }
 
 /**
@@ -38,7 +40,7 @@ export function parseConfigDetailed<S extends z.ZodType>(
   if (result.success && cased.issues.length === 0) {
     const given = cased.value;
     const keys = typeof given === "object" && given !== null ? Object.keys(given) : [];
-    return { value: result.data, given, explicitlySet: new Set(keys) };
+    return { value: result.data, given, explicitlySet: new Set(keys), userPath: cased.userPath };
   }
   const issues: ConfigIssue[] = [];
   // As pydantic does, fields come before keys that should not be there.
@@ -85,6 +87,12 @@ function toConfigIssues(issue: z.core.$ZodIssue, input: unknown, userPath: UserP
   if (issue.code === "custom") {
     const problem = issue.params?.["problem"] as SchemaProblem | undefined;
     if (problem !== undefined) return [fromProblem(problem, path, input, userPath)];
+  }
+  if (issue.code === "invalid_union") {
+    // The member whose own fields are at fault is the one the value looks like; else the last, which is the simplest.
+    const members = issue.errors;
+    const chosen = members.find((member) => member.every((each) => each.path.length > 0)) ?? members.at(-1) ?? [];
+    return chosen.flatMap((each) => toConfigIssues({ ...each, path: [...issue.path, ...each.path] }, input, userPath));
   }
   const received = valueAt(input, path);
   const [type, message] = inPydanticWords(issue, received);

@@ -1,6 +1,7 @@
 import * as z from "zod";
 
 import { ConfigurationError, type ConfigIssue } from "../errors/configuration-error.ts";
+import { toSnakeCase } from "./casing.ts";
 import { integer, listOf, mapOf, nullable, number, opaqueMap, oneOf, report, text } from "./lax-schema.ts";
 import { runtimeEnvSchema, type RuntimeEnv } from "./runtime-env.ts";
 
@@ -62,18 +63,17 @@ export const rayActorShape = {
   fallbackStrategy: nullable(listOf(opaqueMap())),
 };
 
-const allowedActorOptions = [
-  ...["accelerator_type", "fallback_strategy", "label_selector", "memory"],
-  ...["num_cpus", "num_gpus", "resources", "runtime_env"],
-];
+const allowedActorOptions = Object.keys(rayActorShape)
+  .map((name) => `'${toSnakeCase(name)}'`)
+  .sort()
+  .join(", ");
 
 const rayActorSchema = z.looseObject(rayActorShape).check((context) => {
   for (const key of Object.keys(context.value)) {
     if (key in rayActorShape) continue;
-    const allowed = allowedActorOptions.map((name) => `'${name}'`).join(", ");
     report(context, {
       type: "value_error",
-      message: `Specifying '${key}' in ray_actor_options is not allowed. Allowed options: {${allowed}}`,
+      message: `Specifying '${key}' in ray_actor_options is not allowed. Allowed options: {${allowedActorOptions}}`,
       path: [key],
     });
   }

@@ -1,5 +1,6 @@
 import type { HttpRequest, HttpResponse } from "../adapters/http-exchange.ts";
 import { noRouteHeader } from "../adapters/node-handler.ts";
+import type { LLMConfig } from "../config/llm-config.ts";
 import { ConfigurationError } from "../errors/configuration-error.ts";
 import { RequestError } from "../errors/request-error.ts";
 import type { GenerateMethod } from "../kv-transfer/kv-connector.ts";
@@ -10,6 +11,7 @@ import type { LLMServerProtocol } from "../llm/llm-server-protocol.ts";
 import { modelCard, type ServedModelCard } from "../llm/model-card.ts";
 import type { BeginRequest } from "../serve/application.ts";
 import type { DeploymentContext, DeploymentInstance, DeploymentStatusDetails } from "../serve/deployment-context.ts";
+import type { DeploymentInit } from "../serve/deployment.ts";
 import { headersToForward, refuseInternalHeaders } from "./client-field-policy.ts";
 import { eventStreamResponse } from "./event-stream-response.ts";
 import { type ParsedBody, parseGenerationBody } from "./generation-request.ts";
@@ -52,6 +54,15 @@ export class OpenAiIngress implements DeploymentInstance {
   readonly #table: RouteTable;
   readonly #maxBodyBytes: number;
   readonly #bodyTimeoutMs: number;
+
+  /** Options for `serve.deployment(IngressClass).options(...)`. Mirrors Ray's `OpenAiIngress.get_deployment_options`. */
+  static getDeploymentOptions(llmConfigs: readonly LLMConfig[]): DeploymentInit {
+    const toZero = llmConfigs.length > 0 && llmConfigs.every(({ deploymentConfig }) => deploymentConfig.autoscalingConfig?.minReplicas === 0);
+    return {
+      maxOngoingRequests: 1_000_000_000,
+      autoscalingConfig: { targetOngoingRequests: 1_000_000_000, ...(toZero ? { minReplicas: 0 } : {}) },
+    };
+  }
 
   constructor(args: OpenAiIngressArguments, context: DeploymentContext) {
     this.context = context;

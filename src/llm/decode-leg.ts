@@ -2,10 +2,12 @@ import type { Clock } from "../internal/clock.ts";
 import type { RequestEdits } from "../kv-transfer/kv-connector.ts";
 import type { CallOutcome } from "../replicas/replica-health.ts";
 import type { ReplicaLease } from "../replicas/replica.ts";
-import { DecodeCall, type DecodeTimeouts } from "./decode-call.ts";
+import type { AnsweringOptions } from "./answering-options.ts";
+import { DecodeCall } from "./decode-call.ts";
 import { legRequest } from "./leg-request.ts";
 import type { LLMRequest } from "./llm-request.ts";
 import type { LLMResponse } from "./llm-response.ts";
+import { batchedSource } from "./stream-batching.ts";
 
 /** One call to the engine that answers the client. */
 export interface DecodeLeg {
@@ -15,27 +17,33 @@ export interface DecodeLeg {
   readonly requestId: string;
   readonly edits: RequestEdits;
   readonly clock: Clock;
-  readonly timeouts: DecodeTimeouts;
+  readonly answering: AnsweringOptions;
   /** The engine's first token is here. */
   readonly onFirstOutput?: (() => void) | undefined;
   readonly onSettled?: ((outcome: CallOutcome) => void) | undefined;
 }
 
 /** Sends the request; the lease is released when the engine is done with it, however that comes. */
-export function startDecode(leg: DecodeLeg): Promise<LLMResponse> {
-  const { lease, request } = leg;
+export async function startDecode(leg: DecodeLeg): Promise<LLMResponse> {
+  const { lease, request, clock, answering } = leg;
   const call = new DecodeCall({
     origin: { phase: "decode", replica: lease.replica.fullName },
     stream: request.stream,
     expectedChoices: request.expectedChoices,
-    clock: leg.clock,
+    clock,
     cancel: request.cancel,
-    timeouts: leg.timeouts,
+    timeouts: answering.timeouts,
     onFirstOutput: () => leg.onFirstOutput?.(),
     onSettled: (outcome) => {
       lease.release(outcome);
       leg.onSettled?.(outcome);
     },
   });
-  return call.open(lease.replica.http, legRequest(request, leg.requestId, leg.edits, "decode"));
+  const response = await call.open(
+    lease.replica.http,
+    legRequest(request, leg.requestId, leg.edits, "decode"),
+  );
+  const interval = answering.streamBatchingIntervalMs;
+  if (response.kind === "complete" || interval === 0) return response;
+  return { kind: "stream", source: batchedSource(response.source, interval, clock) };
 }

@@ -2,10 +2,11 @@ import type { LLMConfig } from "../config/llm-config.ts";
 import { DeploymentUnavailableError } from "../errors/deployment-unavailable-error.ts";
 import { EngineTimeoutError } from "../errors/engine-timeout-error.ts";
 import type { DeploymentContext, DeploymentStatusDetails } from "../serve/deployment-context.ts";
+import type { DeploymentInit } from "../serve/deployment.ts";
 import { EnginePool } from "../serve/engine-pool.ts";
 import { answerWithRetries } from "./answer-with-retries.ts";
+import { type AnsweringOptions, answeringOptionsOf } from "./answering-options.ts";
 import { Attempts } from "./attempts.ts";
-import { decodeTimeoutsOf } from "./decode-timeouts.ts";
 import { enginePoolInit } from "./engine-pool-init.ts";
 import type { LLMRequest } from "./llm-request.ts";
 import type { LLMResponse } from "./llm-response.ts";
@@ -26,11 +27,21 @@ export class LLMServer implements LLMServerProtocol {
   /** @internal The engines, for whoever orchestrates several pools. */
   readonly pool: EnginePool;
   protected readonly context: DeploymentContext;
+  readonly #answering: AnsweringOptions;
   readonly #retryBudget = new RetryBudget(defaultRetryBudget);
+
+  /**
+   * Options for `serve.deployment(LLMServer).options(...)`: those of the configuration. Mirrors Ray's
+   * `LLMServer.get_deployment_options`.
+   */
+  static getDeploymentOptions(llmConfig: LLMConfig): DeploymentInit {
+    return llmConfig.deploymentConfig as DeploymentInit;
+  }
 
   constructor(args: LLMServerArguments, context: DeploymentContext) {
     this.llmConfig = args.llmConfig;
     this.context = context;
+    this.#answering = answeringOptionsOf(args.llmConfig);
     this.pool = new EnginePool(enginePoolInit(args.llmConfig, context));
   }
 
@@ -65,9 +76,8 @@ export class LLMServer implements LLMServerProtocol {
     this.#retryBudget.deposit();
     limitTotalTime(request, this.llmConfig, this.context);
     const attempts = new Attempts(maxRetries, this.#retryBudget, random);
-    const decodeTimeouts = decodeTimeoutsOf(this.llmConfig);
     return answerWithRetries(request, { handle: this.pool.handle, attempts, clock }, (lease) =>
-      decodeOnly(request, lease, { clock, random, decodeTimeouts }),
+      decodeOnly(request, lease, { clock, random, answering: this.#answering }),
     );
   }
 }

@@ -3,9 +3,10 @@ import { ConfigurationError } from "../errors/configuration-error.ts";
 import type { KvConnector } from "../kv-transfer/kv-connector.ts";
 import { createKvConnector } from "../kv-transfer/kv-connector-registry.ts";
 import type { DeploymentContext, DeploymentStatusDetails } from "../serve/deployment-context.ts";
+import type { DeploymentInit } from "../serve/deployment.ts";
 import { answerWithRetries } from "./answer-with-retries.ts";
+import { answeringOptionsOf } from "./answering-options.ts";
 import { Attempts } from "./attempts.ts";
-import { decodeTimeoutsOf } from "./decode-timeouts.ts";
 import {
   decideBySemantics,
   disaggregate,
@@ -55,6 +56,11 @@ export class PDProxyServer implements LLMServerProtocol {
   #requests = 0;
   #disaggregated = 0;
 
+  /** Options for `serve.deployment(PDProxyServer).options(...)`. Mirrors Ray's `PDProxyServer.get_deployment_options`. */
+  static getDeploymentOptions(_prefillConfig: LLMConfig, _decodeConfig: LLMConfig): DeploymentInit {
+    return { maxOngoingRequests: 1_000_000_000 };
+  }
+
   constructor(args: PDProxyServerArguments, context: DeploymentContext) {
     const { prefillServer, decodeServer, ...options } = args;
     this.context = context;
@@ -68,7 +74,7 @@ export class PDProxyServer implements LLMServerProtocol {
     this.#handoff = {
       prefill: prefillServer.pool.handle,
       prefillTimeoutMs: prefillServer.llmConfig.client.prefillTimeoutMs,
-      decodeTimeouts: decodeTimeoutsOf(decodeServer.llmConfig),
+      answering: answeringOptionsOf(decodeServer.llmConfig),
       connector: connectorFor(prefillServer.llmConfig, context),
       holds: this.#holds,
       options: this.#options,

@@ -8,9 +8,9 @@ import type { KvConnector } from "../kv-transfer/kv-connector.ts";
 import type { ReplicaLease } from "../replicas/replica.ts";
 import type { DeploymentHandle } from "../serve/deployment-handle.ts";
 import { pendingRequest } from "./answer-with-retries.ts";
+import type { AnsweringOptions } from "./answering-options.ts";
 import type { Attempts } from "./attempts.ts";
 import { outcomeOf } from "./call-outcome.ts";
-import type { DecodeTimeouts } from "./decode-call.ts";
 import { startDecode } from "./decode-leg.ts";
 import type { DecodeOnlyReason } from "./disaggregation-decision.ts";
 import { checkKvHandle } from "./kv-handle-check.ts";
@@ -25,7 +25,7 @@ import { callPrefill, type PrefillAnswer } from "./prefill-call.ts";
 export interface HandoffContext {
   readonly prefill: DeploymentHandle;
   readonly prefillTimeoutMs: number;
-  readonly decodeTimeouts: DecodeTimeouts;
+  readonly answering: AnsweringOptions;
   readonly connector: KvConnector;
   readonly holds: KvHolds;
   readonly options: ResolvedPDProxyOptions;
@@ -78,10 +78,10 @@ export async function sequentialHandoff(
 export function decodeOnly(
   request: LLMRequest,
   lease: ReplicaLease,
-  context: Pick<HandoffContext, "clock" | "decodeTimeouts" | "random">,
+  context: Pick<HandoffContext, "clock" | "answering" | "random">,
 ): Promise<LLMResponse> {
-  const { clock, decodeTimeouts: timeouts } = context;
-  return startDecode({ lease, request, requestId: context.random.id(), edits: {}, clock, timeouts });
+  const { clock, answering } = context;
+  return startDecode({ lease, request, requestId: context.random.id(), edits: {}, clock, answering });
 }
 
 function handOver(
@@ -90,7 +90,7 @@ function handOver(
   prefilled: Prefilled,
   context: HandoffContext,
 ): Promise<LLMResponse> {
-  const { clock, connector, decodeTimeouts: timeouts } = context;
+  const { clock, connector, answering } = context;
   const { requestId, hold, answer } = prefilled;
   if (request.cancel.cancelled) {
     hold?.end("stranded");
@@ -105,7 +105,7 @@ function handOver(
     requestId,
     edits,
     clock,
-    timeouts,
+    answering,
     onFirstOutput: () => hold?.end("handed_off"),
   });
   if (hold !== undefined) response.catch((error: unknown) => hold.end(endAfterFailure(error)));

@@ -1,0 +1,16 @@
+import { LLMConfig, type LLMConfigLike } from "../config/llm-config.ts";
+import { LLMServer } from "../llm/llm-server.ts";
+import type { Application } from "../serve/application.ts";
+import { type BuildDeploymentOptions, serverApplication } from "./server-application.ts";
+
+/**
+ * One model's deployment without HTTP in front. Mirrors Ray's `build_llm_deployment`.
+ *
+ * @throws ConfigurationError
+ */
+export function buildLlmDeployment(
+  llmConfig: LLMConfigLike,
+  options: BuildDeploymentOptions = {},
+): Application<LLMServer> {
+  return serverApplication(new LLMConfig(llmConfig), options.deploymentCls ?? LLMServer, options);
+}

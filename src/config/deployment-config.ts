@@ -14,6 +14,7 @@ import {
   type BackpressureConfig,
   type BackpressureOptions,
 } from "./backpressure-config.ts";
+import { snakeCased } from "./casing.ts";
 import { deploymentActors, duplicateActorsProblem, type DeploymentActor } from "./deployment-actors.ts";
 import {
   gangSchedulingSchema,
@@ -273,4 +274,9 @@ export function resolveDeploymentConfig(options: DeploymentConfigOptions): Deplo
     rollingUpdatePercentage: options.rollingUpdatePercentage ?? 0.2,
     userConfiguredOptionNames: options.userConfiguredOptionNames ?? [],
   };
+}
+
+/** A deployment's options as a Python dict would spell them; {@link parseDeploymentConfig} reads them back. */
+export function exportDeploymentConfig(config: DeploymentConfig): Readonly<Record<string, unknown>> {
+  return snakeCased(deploymentConfigSchema, config) as Readonly<Record<string, unknown>>;
 }

@@ -1,5 +1,6 @@
 import type * as z from "zod";
 
+import { snakeCased } from "./casing.ts";
 import { deploymentSchema, type DeploymentOverride } from "./deployment-schema.ts";
 import { importPathProblem } from "./import-path.ts";
 import {
@@ -279,4 +280,11 @@ export function resolveServeApplication(options: ServeApplicationOptions): Serve
     loggingConfig: options.loggingConfig ? resolveLogging(options.loggingConfig) : null,
     externalScalerEnabled: options.externalScalerEnabled ?? false,
   };
+}
+
+/** A config as its YAML file would spell it; {@link parseServeDeployConfig} reads it back. */
+export function exportServeDeployConfig(config: ServeDeployConfig): Readonly<Record<string, unknown>> {
+  // An application's own address is a leftover that the file may not have.
+  const applications = config.applications.map(({ host: _host, port: _port, ...rest }) => rest);
+  return snakeCased(serveDeploySchema, { ...config, applications }) as Readonly<Record<string, unknown>>;
 }

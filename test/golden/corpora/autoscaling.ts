@@ -134,8 +134,9 @@ function run(input: Input): Readonly<Record<string, unknown>> {
     case "trace":
       return runTrace(input);
     case "app_level":
-      return runApplication(input.contexts, input.policy_returns, input.now);
+      break;
   }
+  return runApplication(input.contexts, input.policy_returns, input.now);
 }
 
 function runMerge(series: readonly TimeSeries[], lastWindowS: number, windowStartS: number | null) {

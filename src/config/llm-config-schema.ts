@@ -46,10 +46,7 @@ export const deploymentOptionsShape = openObjectOf("DeploymentConfig", {
 });
 
 /** A part of a configuration that Ray checks by building its class, and names when that fails. */
-function part<T>(
-  prefix: string,
-  parse: (input: Readonly<Record<string, unknown>>) => T,
-): z.ZodType<T> {
+function part<T>(prefix: string, parse: (input: Readonly<Record<string, unknown>>) => T): z.ZodType<T> {
   return reading((input) => {
     if (!isPlainObject(input)) return { type: "dict_type", message: "Input should be a valid dictionary" };
     return nested(() => parse(input), prefix);

@@ -1,12 +1,11 @@
-import { ConfigurationError, type ConfigIssue } from "../errors/configuration-error.ts";
-import { acceleratorConflict, type AcceleratorConfig, bundlesKind, resolveAccelerator } from "./accelerators.ts";
+import { ConfigurationError } from "../errors/configuration-error.ts";
+import { type AcceleratorConfig, resolveAccelerator } from "./accelerators.ts";
 import type { CallbackConfig } from "./callback-config.ts";
 import { snakeCased } from "./casing.ts";
 import { type ClassReference, className, defaultClassPaths } from "./class-reference.ts";
 import { type ClientConfig, clientConfigSchema } from "./client-config.ts";
-import { describeValue } from "./describe-value.ts";
 import type { Discovery, Endpoint } from "./endpoint.ts";
-import { EngineConfig, engineArgumentProblems } from "./engine-config.ts";
+import { EngineConfig } from "./engine-config.ts";
 import {
   experimentalFlag,
   type ExperimentalConfigs,
@@ -14,12 +13,13 @@ import {
   streamBatchingIntervalMs,
 } from "./experimental-configs.ts";
 import { connectorNote, type KvTransferConfig, readKvTransferConfig } from "./kv-transfer-config.ts";
+import { configProblems, resourceNotes } from "./llm-config-checks.ts";
 import type { LLMConfigInit, LLMDeploymentOptions, RayLLMConfigInit } from "./llm-config-init.ts";
 import { deploymentOptionsShape, llmConfigSchema, type PlacementGroupPart } from "./llm-config-schema.ts";
 import { type LoraConfig, loraConfigSchema } from "./lora-config.ts";
 import { type ModelLoadingConfig, modelLoadingConfigSchema } from "./model-loading-config.ts";
 import { parseConfig, parseConfigDetailed } from "./parse-config.ts";
-import { namedBundles, noBundlesMessage, type PlacementGroupConfig, placementGroupSchema } from "./placement-group-config.ts";
+import { namedBundles, type PlacementGroupConfig, placementGroupSchema } from "./placement-group-config.ts";
 import { pythonDump } from "./python-dump.ts";
 import { parseYaml, readConfigFile } from "./read-yaml.ts";
 
@@ -110,7 +110,7 @@ export class LLMConfig {
     this.callbackConfig = value.callbackConfig;
     this.#endpoints = value.endpoints;
     this.#client = value.client ?? parseConfig(clientConfigSchema, {}, "client");
-    const problems = this.#problems();
+    const problems = configProblems(this);
     if (problems.length > 0) {
       throw new ConfigurationError(
         "LLMConfig",
@@ -246,7 +246,7 @@ export class LLMConfig {
 
   /** What was accepted but can't have the effect its author may expect. */
   notes(): readonly string[] {
-    const notes = [...experimentalNotes(this.experimentalConfigs), ...this.#resourceNotes()];
+    const notes = [...experimentalNotes(this.experimentalConfigs), ...resourceNotes(this)];
     const connector = this.kvTransferConfig?.kvConnector;
     const note = connector === undefined ? undefined : connectorNote(connector);
     return note === undefined ? notes : [...notes, note];
@@ -279,7 +279,9 @@ export class LLMConfig {
   toJSON(): Readonly<Record<string, unknown>> {
     const { apiKey: _apiKey, headers: _headers, tls: _tls, ...timeouts } = this.#client;
     const endpoints = Array.isArray(this.#endpoints)
-      ? (this.#endpoints as readonly Endpoint[]).map(({ apiKey: _key, headers: _own, ...endpoint }) => endpoint)
+      ? (this.#endpoints as readonly Endpoint[]).map(
+          ({ apiKey: _key, headers: _own, ...endpoint }) => endpoint,
+        )
       : undefined;
     return { ...this.toPython(), ...(endpoints === undefined ? {} : { endpoints }), client: timeouts };
   }
@@ -292,71 +294,6 @@ export class LLMConfig {
     const accelerator = this.acceleratorConfig;
     return accelerator.kind === "tpu" ? { kind: "tpu", topology: accelerator.topology ?? null } : accelerator;
   }
-
-  /** Problems between fields, and within the engine's arguments. */
-  #problems(): readonly ConfigIssue[] {
-    const problems: ConfigIssue[] = [];
-    const refuse = (path: readonly string[], message: string, received?: string): void => {
-      problems.push({ path, type: "value_error", message, received });
-    };
-    if (this.logEngineMetrics === true && isTruthy(this.#engineKwargs["disable_log_stats"])) {
-      refuse(
-        ["engineKwargs", "disable_log_stats"],
-        "disable_log_stats cannot be set to True when log_engine_metrics is enabled. " +
-          "Engine metrics require log stats to be enabled.",
-      );
-    }
-    const conflict = acceleratorConflict(this.acceleratorType, this.acceleratorConfig);
-    if (conflict !== undefined) refuse(["acceleratorType"], conflict);
-    const { numReplicas, autoscalingConfig } = this.deploymentConfig;
-    if (numReplicas !== undefined && numReplicas !== null && numReplicas !== "auto" && autoscalingConfig) {
-      refuse(
-        ["deploymentConfig"],
-        "Invalid deployment config: Manually setting num_replicas is not allowed when autoscaling_config is provided.",
-      );
-    }
-    for (const { key, message } of engineArgumentProblems(this.#engineKwargs)) {
-      refuse(["engineKwargs", key], message, describeValue(this.#engineKwargs[key], [key]));
-    }
-    const size: unknown = this.#engineKwargs["data_parallel_size"] ?? 1;
-    if (typeof size !== "number" || !Number.isInteger(size) || size < 1) {
-      refuse(
-        ["engineKwargs", "data_parallel_size"],
-        `Invalid data_parallel_size: ${describeValue(size, [])}, expecting positive integer.`,
-      );
-    }
-    return problems;
-  }
-
-  #resourceNotes(): readonly string[] {
-    const notes: string[] = [];
-    const group = this.placementGroupConfig;
-    if (group === undefined) return notes;
-    const bundles = namedBundles(group);
-    if (bundles.length === 0 && group.bundles === undefined) notes.push(noBundlesMessage);
-    const asked = bundlesKind(bundles);
-    const { kind } = this.acceleratorConfig;
-    if (bundles.length > 0 && asked !== kind) {
-      notes.push(
-        `accelerator_config says "${kind}", but the bundles of placement_group_config ask for "${asked}"; ` +
-          "the former is taken",
-      );
-    }
-    if (group.bundles !== undefined && group.bundles.length > 0) {
-      const devices = numDevicesOf(this.#engineKwargs);
-      if (devices !== group.bundles.length) {
-        notes.push(
-          `placement_group_config has ${group.bundles.length} bundles, but the engine has ${devices} devices ` +
-            "(tensor_parallel_size * pipeline_parallel_size)",
-        );
-      }
-    }
-    return notes;
-  }
-}
-
-function numDevicesOf(kwargs: Readonly<Record<string, unknown>>): number {
-  return Number(kwargs["tensor_parallel_size"] ?? 1) * Number(kwargs["pipeline_parallel_size"] ?? 1);
 }
 
 function classToPython(reference: ClassReference | undefined): string | null {
@@ -366,10 +303,4 @@ function classToPython(reference: ClassReference | undefined): string | null {
 
 function isEmpty(value: unknown): boolean {
   return value === undefined || Object.keys(value as object).length === 0;
-}
-
-/** What Python takes for true: engine arguments may be anything. */
-function isTruthy(value: unknown): boolean {
-  if (typeof value === "object" && value !== null) return Object.keys(value).length > 0;
-  return Boolean(value);
 }

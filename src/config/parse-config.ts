@@ -91,8 +91,11 @@ function toConfigIssues(issue: z.core.$ZodIssue, input: unknown, userPath: UserP
   if (issue.code === "invalid_union") {
     // The member whose own fields are at fault is the one the value looks like; else the last, which is the simplest.
     const members = issue.errors;
-    const chosen = members.find((member) => member.every((each) => each.path.length > 0)) ?? members.at(-1) ?? [];
-    return chosen.flatMap((each) => toConfigIssues({ ...each, path: [...issue.path, ...each.path] }, input, userPath));
+    const chosen =
+      members.find((member) => member.every((each) => each.path.length > 0)) ?? members.at(-1) ?? [];
+    return chosen.flatMap((each) =>
+      toConfigIssues({ ...each, path: [...issue.path, ...each.path] }, input, userPath),
+    );
   }
   const received = valueAt(input, path);
   const [type, message] = inPydanticWords(issue, received);

@@ -27,7 +27,8 @@ export function placementBundles(inputs: PlacementInputs): readonly ResourceBund
   if (placementGroup?.bundlePerWorker !== undefined) {
     return repeat(withHint(placementGroup.bundlePerWorker, inputs), numDevices);
   }
-  if (placementGroup?.bundles !== undefined) return placementGroup.bundles.map((bundle) => withHint(bundle, inputs));
+  if (placementGroup?.bundles !== undefined)
+    return placementGroup.bundles.map((bundle) => withHint(bundle, inputs));
   const { accelerator } = inputs;
   if (accelerator.kind === "cpu") return repeat({ CPU: 1 }, numDevices);
   if (accelerator.kind === "gpu") return repeat(withHint({ GPU: 1 }, inputs), numDevices);
@@ -71,7 +72,11 @@ function chipsPerHost(topology: string, acceleratorType: string): number {
       },
     ]);
   }
-  const chips = topology.trim().toLowerCase().split("x").reduce((product, axis) => product * Number(axis), 1);
+  const chips = topology
+    .trim()
+    .toLowerCase()
+    .split("x")
+    .reduce((product, axis) => product * Number(axis), 1);
   const generation = acceleratorType.toLowerCase().replace("tpu-", "");
   return chips <= 8 && wideHosts.has(generation) ? chips : hostChips;
 }
@@ -79,7 +84,11 @@ function chipsPerHost(topology: string, acceleratorType: string): number {
 function withHint(bundle: ResourceBundle, { acceleratorType }: PlacementInputs): ResourceBundle {
   return acceleratorType === undefined
     ? bundle
-    : { ...bundle, [`accelerator_type:${acceleratorType}`]: bundle[`accelerator_type:${acceleratorType}`] ?? acceleratorHint };
+    : {
+        ...bundle,
+        [`accelerator_type:${acceleratorType}`]:
+          bundle[`accelerator_type:${acceleratorType}`] ?? acceleratorHint,
+      };
 }
 
 function repeat(bundle: ResourceBundle, times: number): readonly ResourceBundle[] {
@@ -101,7 +110,12 @@ export interface ReplicaActorResources {
 export function replicaBundle(actor: ReplicaActorResources): ResourceBundle {
   const { numCpus = 1, numGpus = 0, resources = {}, memory } = actor;
   // Zero memory is "not asked for", as in Ray.
-  return { CPU: numCpus, GPU: numGpus, ...resources, ...(memory === undefined || memory === 0 ? {} : { memory }) };
+  return {
+    CPU: numCpus,
+    GPU: numGpus,
+    ...resources,
+    ...(memory === undefined || memory === 0 ? {} : { memory }),
+  };
 }
 
 /** The engine's bundles with the replica's own added into the first. Ray's `merge_replica_actor_and_child_actor_bundles`. */
@@ -127,7 +141,10 @@ export function fractionalGpu(bundles: readonly ResourceBundle[]): number | unde
  *
  * @param nodeOfBundle node id of each bundle index
  */
-export function sortBundleIndices(nodeOfBundle: ReadonlyMap<number, string>, driverNode: string): readonly number[] {
+export function sortBundleIndices(
+  nodeOfBundle: ReadonlyMap<number, string>,
+  driverNode: string,
+): readonly number[] {
   return [...nodeOfBundle]
     .sort(
       ([leftIndex, left], [rightIndex, right]) =>

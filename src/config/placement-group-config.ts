@@ -1,6 +1,15 @@
 import type * as z from "zod";
 
-import { listOf, number, objectOf, oneOf, optional, reading, report, type SchemaProblem } from "./lax-schema.ts";
+import {
+  listOf,
+  number,
+  objectOf,
+  oneOf,
+  optional,
+  reading,
+  report,
+  type SchemaProblem,
+} from "./lax-schema.ts";
 import { isPlainObject } from "./lax-schema.ts";
 
 /** Resources of one bundle: `CPU`, `GPU`, and any custom resource by name. Names are never renamed. */
@@ -25,7 +34,10 @@ const knownResource = number({ atLeast: 0 });
 function bundle(): z.ZodType<ResourceBundle> {
   return reading<ResourceBundle>((input) => {
     if (!isPlainObject(input)) {
-      return { type: "model_type", message: "Input should be a valid dictionary or instance of BundleConfig" };
+      return {
+        type: "model_type",
+        message: "Input should be a valid dictionary or instance of BundleConfig",
+      };
     }
     const resources: Record<string, number> = {};
     const problems: SchemaProblem[] = [];
@@ -42,17 +54,26 @@ function readKnown(name: string, amount: unknown): number | SchemaProblem {
   const parsed = knownResource.safeParse(amount);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  const problem = issue?.code === "custom" ? (issue.params?.["problem"] as SchemaProblem | undefined) : undefined;
-  return { type: problem?.type ?? "float_type", message: problem?.message ?? "Input should be a valid number", path: [name] };
+  const problem =
+    issue?.code === "custom" ? (issue.params?.["problem"] as SchemaProblem | undefined) : undefined;
+  return {
+    type: problem?.type ?? "float_type",
+    message: problem?.message ?? "Input should be a valid number",
+    path: [name],
+  };
 }
 
 function readCustom(name: string, amount: unknown): number | SchemaProblem {
   // Python counts true as 1, and Ray keeps it so.
   const value = typeof amount === "boolean" ? Number(amount) : amount;
   if (typeof value !== "number" || Number.isNaN(value)) {
-    return { type: "value_error", message: `Resource '${name}' must be a number, got ${pythonTypeName(amount)}` };
+    return {
+      type: "value_error",
+      message: `Resource '${name}' must be a number, got ${pythonTypeName(amount)}`,
+    };
   }
-  if (value < 0) return { type: "value_error", message: `Resource '${name}' must be non-negative, got ${value}` };
+  if (value < 0)
+    return { type: "value_error", message: `Resource '${name}' must be non-negative, got ${value}` };
   return value;
 }
 

@@ -221,13 +221,14 @@ export class MockVLLMEngine {
     core.ledger.lose();
     core.sideChannel.close();
     core.sideChannel = new SideChannelClient();
+    const closed = [this.#sideChannel.close()];
     for (const socket of this.#sockets) {
+      closed.push(new Promise((resolve) => socket.once("close", () => resolve())));
       if (reset) socket.resetAndDestroy();
       else socket.destroy();
     }
-    const closed = this.#sideChannel.close();
-    if (server?.listening === true) await new Promise<void>((resolve) => server.close(() => resolve()));
-    await closed;
+    if (server?.listening === true) closed.push(new Promise((resolve) => server.close(() => resolve())));
+    await Promise.all(closed);
   }
 }
 

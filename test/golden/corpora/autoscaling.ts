@@ -1,5 +1,3 @@
-import { isDeepStrictEqual } from "node:util";
-
 import { decideApplicationReplicas } from "../../../src/autoscaling/application-policy.ts";
 import { applyScalingFactor, decideReplicas } from "../../../src/autoscaling/autoscaling-policy.ts";
 import type { AutoscalingInput, AutoscalingState } from "../../../src/autoscaling/autoscaling-policy.ts";
@@ -11,13 +9,12 @@ import { aggregateTimeSeries, mergeTimeSeries } from "../../../src/autoscaling/t
 import type { TimeSeries } from "../../../src/autoscaling/time-series.ts";
 import { parseAutoscalingConfig } from "../../../src/config/autoscaling-config.ts";
 import type { AutoscalingConfig } from "../../../src/config/autoscaling-config.ts";
+import { same } from "../compare.ts";
+import type { GoldenCase } from "../golden-case.ts";
 
 /** Checks one case of `autoscaling.jsonl`; throws when the library does something else than was recorded. */
-export function check(kase: { readonly input: unknown; readonly expect: unknown }): void {
-  const actual = { ok: true, ...run(kase.input as Input) };
-  if (!sameWithin(actual, kase.expect)) {
-    throw new Error(`expected ${JSON.stringify(kase.expect)}, got ${JSON.stringify(actual)}`);
-  }
+export function check(kase: GoldenCase): void {
+  same({ ok: true, ...run(kase.input as Input) }, kase.expect);
 }
 
 type Points = readonly (readonly [number, number])[];
@@ -323,16 +320,4 @@ function policyStateOf(state: AutoscalingState): Readonly<Record<string, unknown
     [counterKey]: state.decisionCounter,
     [timestampKey]: state.decisionTimestampS,
   };
-}
-
-/** Deep equality; numbers may differ by 1e-9, as the corpus asks. */
-function sameWithin(actual: unknown, expected: unknown): boolean {
-  if (typeof actual === "number" && typeof expected === "number") return Math.abs(actual - expected) <= 1e-9;
-  if (typeof actual !== "object" || typeof expected !== "object" || actual === null || expected === null) {
-    return isDeepStrictEqual(actual, expected);
-  }
-  const keys = new Set([...Object.keys(actual), ...Object.keys(expected)]);
-  return [...keys].every((key) =>
-    sameWithin((actual as Record<string, unknown>)[key], (expected as Record<string, unknown>)[key]),
-  );
 }

@@ -57,6 +57,7 @@ export class RequestMetrics {
     return [...this.#handles.keys()];
   }
 
+  /** Keeps a handle's report if it is newer than the one kept. Ray's `record_request_metrics_for_handle`. */
   recordHandle(report: HandleReport): void {
     const known = this.#handles.get(report.handleId);
     if (known === undefined || report.timestampS > known.timestampS) {
@@ -64,6 +65,7 @@ export class RequestMetrics {
     }
   }
 
+  /** Keeps a replica's report if it is newer than the one kept. Ray's `record_request_metrics_for_replica`. */
   recordReplica(report: ReplicaReport): void {
     const known = this.#replicas.get(report.replicaId);
     if (known === undefined || report.timestampS > known.timestampS) {

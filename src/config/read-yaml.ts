@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 
-import { parse, YAMLParseError } from "yaml";
+import { parse, type Tags, YAMLParseError } from "yaml";
 
 import { ConfigurationError } from "../errors/configuration-error.ts";
 
@@ -12,7 +12,13 @@ import { ConfigurationError } from "../errors/configuration-error.ts";
  */
 export function parseYaml(text: string, subject: string): unknown {
   try {
-    return parse(text, { version: "1.1", merge: true, maxAliasCount: 100, logLevel: "error" });
+    return parse(text, {
+      version: "1.1",
+      merge: true,
+      maxAliasCount: 100,
+      logLevel: "error",
+      customTags: (tags) => tags.map(asPythonReads),
+    });
   } catch (error) {
     const position = error instanceof YAMLParseError ? error.linePos?.[0] : undefined;
     const where = position === undefined ? "" : ` (line ${position.line}, column ${position.col})`;
@@ -25,6 +31,16 @@ export function parseYaml(text: string, subject: string): unknown {
   }
 }
 
+const trueWords = /^(?:yes|Yes|YES|true|True|TRUE|on|On|ON)$/;
+const falseWords = /^(?:no|No|NO|false|False|FALSE|off|Off|OFF)$/;
+
+/** YAML 1.1 also has `y` and `n` for booleans; Python's loader, and so Ray, reads them as text. */
+function asPythonReads(tag: Tags[number]): Tags[number] {
+  if (typeof tag === "string" || tag.tag !== "tag:yaml.org,2002:bool" || !("test" in tag)) return tag;
+  const words = tag.test?.test("yes") === true ? trueWords : falseWords;
+  return { ...tag, test: words } as Tags[number];
+}
+
 /**
  * Reads a text file, at once (as Ray's `from_file` does): configurations are read before anything runs.
  *
@@ -35,11 +51,16 @@ export function readConfigFile(path: string): string {
     return readFileSync(path, "utf8");
   } catch (error) {
     const missing = error instanceof Error && "code" in error && error.code === "ENOENT";
-    const reason = missing ? "as the file does not exist." : `as it can't be read: ${String(error)}`;
-    throw new ConfigurationError(
-      "LLMConfig",
-      [{ path: [], type: "value_error", message: `Could not load model config from ${path}, ${reason}` }],
-      { cause: error },
+    throw unreadableFile(
+      path,
+      missing ? "as the file does not exist." : `as it can't be read: ${String(error)}`,
+      error,
     );
   }
+}
+
+/** The error for a configuration file that can't be had; Ray's words. */
+export function unreadableFile(path: string, reason: string, cause?: unknown): ConfigurationError {
+  const message = `Could not load model config from ${path}, ${reason}`;
+  return new ConfigurationError("LLMConfig", [{ path: [], type: "value_error", message }], { cause });
 }

@@ -1,4 +1,4 @@
-import type * as z from "zod";
+import * as z from "zod";
 
 import {
   autoReplicasOptions,
@@ -143,7 +143,8 @@ export const deploymentConfigShape = {
   healthCheckTimeoutS: number(positive).optional(),
   requestRouterConfig: requestRouterSchema.optional(),
   version: nullable(text()),
-  loggingConfig: nullable(loggingSchema),
+  // A plain dict in Ray, so that anything else is a `dict_type` error.
+  loggingConfig: nullable(z.strictObject(loggingSchema.shape)),
   maxConstructorRetryCount: integer(positive).optional(),
   gangSchedulingConfig: nullable(gangSchedulingSchema),
   deploymentActors: nullable(deploymentActors()),

@@ -1,4 +1,5 @@
-import { LLMConfig, type LLMConfigLike } from "../config/llm-config.ts";
+import { LLMConfig } from "../config/llm-config.ts";
+import type { LLMConfigInit, RayLLMConfigInit } from "../config/llm-config-init.ts";
 import { LLMServer } from "../llm/llm-server.ts";
 import type { Application } from "../serve/application.ts";
 import { type BuildDeploymentOptions, serverApplication } from "./server-application.ts";
@@ -9,7 +10,7 @@ import { type BuildDeploymentOptions, serverApplication } from "./server-applica
  * @throws ConfigurationError
  */
 export function buildLlmDeployment(
-  llmConfig: LLMConfigLike,
+  llmConfig: LLMConfig | LLMConfigInit | RayLLMConfigInit,
   options: BuildDeploymentOptions = {},
 ): Application<LLMServer> {
   return serverApplication(new LLMConfig(llmConfig), options.deploymentCls ?? LLMServer, options);

@@ -1,10 +1,11 @@
-import { parsePDServingArgs, type PDServingArgsInit } from "../config/pd-serving-args.ts";
-import { makeIngress } from "../ingress/make-ingress.ts";
-import { OpenAiIngress } from "../ingress/openai-ingress.ts";
+import { parsePDServingArgs, type PDServingArgsInit, type RayPDServingArgsInit } from "../config/pd-serving-args.ts";
+import type { OpenAiIngress } from "../ingress/openai-ingress.ts";
 import { LLMServer } from "../llm/llm-server.ts";
 import { PDProxyServer } from "../llm/pd-proxy-server.ts";
 import type { Application } from "../serve/application.ts";
-import { deployment } from "../serve/deployment.ts";
+import { deployment, type DeploymentInit } from "../serve/deployment.ts";
+import { ingressApplication } from "./ingress-application.ts";
+import { resolveClass } from "./resolve-class.ts";
 import { serverApplication } from "./server-application.ts";
 
 /**
@@ -17,19 +18,27 @@ import { serverApplication } from "./server-application.ts";
  *
  * @throws ConfigurationError naming every problem, with Ray's words where Ray has some
  */
-export function buildPdOpenaiApp(args: PDServingArgsInit): Application<OpenAiIngress> {
-  const { prefillConfig, decodeConfig, proxyClsConfig, proxyDeploymentConfig, ingressClsConfig, ingressDeploymentConfig } =
-    parsePDServingArgs(args);
+export function buildPdOpenaiApp(args: PDServingArgsInit | RayPDServingArgsInit): Application<OpenAiIngress> {
+  const parsed = parsePDServingArgs(args);
+  const { prefillConfig, decodeConfig, proxyClsConfig, proxyDeploymentConfig } = parsed;
   const prefillServer = serverApplication(prefillConfig, LLMServer, { namePrefix: "Prefill:" });
   const decodeServer = serverApplication(decodeConfig, LLMServer, { namePrefix: "Decode:" });
 
-  const proxyClass = (proxyClsConfig?.proxyCls ?? PDProxyServer) as typeof PDProxyServer;
+  const proxyClass = resolveClass<typeof PDProxyServer>(proxyClsConfig?.proxyCls, PDProxyServer, { PDProxyServer }, [
+    "proxyClsConfig",
+    "proxyCls",
+  ]);
   const proxy = deployment(proxyClass)
-    .options({ ...proxyClass.getDeploymentOptions(prefillConfig, decodeConfig), ...proxyDeploymentConfig })
+    .options({
+      ...proxyClass.getDeploymentOptions(prefillConfig, decodeConfig),
+      ...(proxyDeploymentConfig as DeploymentInit | undefined),
+    })
     .bind({ ...proxyClsConfig?.proxyExtraKwargs, prefillServer, decodeServer });
 
-  const ingressClass = makeIngress((ingressClsConfig.ingressCls ?? OpenAiIngress) as typeof OpenAiIngress);
-  return deployment(ingressClass)
-    .options({ ...ingressClass.getDeploymentOptions([decodeConfig]), ...ingressDeploymentConfig })
-    .bind({ ...ingressClsConfig.ingressExtraKwargs, llmDeployments: [proxy] });
+  return ingressApplication(
+    [proxy],
+    [decodeConfig],
+    parsed.ingressClsConfig,
+    parsed.ingressDeploymentConfig,
+  ).withNotes(parsed.notes);
 }

@@ -3,6 +3,7 @@ import type { ReplicaLease } from "../replicas/replica.ts";
 import type { PendingRequest } from "../routing/request-router.ts";
 import type { DeploymentHandle } from "../serve/deployment-handle.ts";
 import type { Attempts } from "./attempts.ts";
+import type { TraceRecorder } from "./trace-recorder.ts";
 import { outcomeOf } from "./call-outcome.ts";
 import type { LLMRequest } from "./llm-request.ts";
 import type { LLMResponse } from "./llm-response.ts";
@@ -12,6 +13,7 @@ export interface AnswerContext {
   /** The deployment whose replica answers the client. */
   readonly handle: DeploymentHandle;
   readonly attempts: Attempts;
+  readonly recorder: TraceRecorder;
   readonly clock: Clock;
 }
 
@@ -26,7 +28,20 @@ export async function answerWithRetries(
   context: AnswerContext,
   answer: (lease: ReplicaLease) => Promise<LLMResponse>,
 ): Promise<LLMResponse> {
-  const { handle, attempts, clock } = context;
+  try {
+    return await answerOnSomeReplica(request, context, answer);
+  } catch (error) {
+    context.recorder.failed(error);
+    throw error;
+  }
+}
+
+async function answerOnSomeReplica(
+  request: LLMRequest,
+  context: AnswerContext,
+  answer: (lease: ReplicaLease) => Promise<LLMResponse>,
+): Promise<LLMResponse> {
+  const { handle, attempts, recorder, clock } = context;
   const failed = new Set<string>();
   for (;;) {
     const acquired = handle.acquire(pendingRequest(request, attempts.count, failed), request.cancel, {
@@ -34,6 +49,7 @@ export async function answerWithRetries(
       priority: request.priority,
     });
     const lease = acquired instanceof Promise ? await acquired : acquired;
+    recorder.leased();
     try {
       return await answer(lease);
     } catch (error) {
@@ -43,6 +59,7 @@ export async function answerWithRetries(
       if (!used || request.cancel.cancelled) throw error;
       failed.add(lease.replica.id);
       if (!attempts.mayRetry(error, handle.hasReplicaBeside(failed))) throw error;
+      recorder.trace.retries += 1;
       await attempts.pause(error, clock, request.cancel);
     }
   }

@@ -33,8 +33,8 @@ export interface DecodeCallInit {
   readonly timeouts: DecodeTimeouts;
   /** The engine's first token is here. Called at most once, before the answer is returned. */
   readonly onFirstOutput: () => void;
-  /** The engine is done with this call, however it went. Called exactly once. */
-  readonly onSettled: (outcome: CallOutcome) => void;
+  /** The engine is done with this call, however it went. Called exactly once; with the error if there was one. */
+  readonly onSettled: (outcome: CallOutcome, error: ServeLLMError | undefined) => void;
 }
 
 /** Milliseconds each. */
@@ -298,16 +298,16 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
       this.#failure = error;
       this.#sink?.fail(error);
     }
-    this.#settle(outcomeOf(error));
+    this.#settle(outcomeOf(error), error);
     if (!begun) this.#reject(error);
   }
 
-  #settle(outcome: CallOutcome): void {
+  #settle(outcome: CallOutcome, error?: ServeLLMError): void {
     this.#timer?.cancel();
     this.#stopListening?.();
     if (this.#settled) return;
     this.#settled = true;
-    this.#init.onSettled(outcome);
+    this.#init.onSettled(outcome, error);
   }
 
   #startIdleTimer(): void {

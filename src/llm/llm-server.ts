@@ -13,6 +13,7 @@ import type { LLMResponse } from "./llm-response.ts";
 import type { LLMServerProtocol } from "./llm-server-protocol.ts";
 import { defaultRetryBudget, RetryBudget } from "./retry-budget.ts";
 import { decodeOnly } from "./sequential-handoff.ts";
+import { TraceRecorder } from "./trace-recorder.ts";
 
 /** Arguments of {@link LLMServer}. */
 export interface LLMServerArguments {
@@ -76,8 +77,9 @@ export class LLMServer implements LLMServerProtocol {
     this.#retryBudget.deposit();
     limitTotalTime(request, this.llmConfig, this.context);
     const attempts = new Attempts(maxRetries, this.#retryBudget, random);
-    return answerWithRetries(request, { handle: this.pool.handle, attempts, clock }, (lease) =>
-      decodeOnly(request, lease, { clock, random, answering: this.#answering }),
+    const recorder = new TraceRecorder(request, this.context.name, "single", clock);
+    return answerWithRetries(request, { handle: this.pool.handle, attempts, recorder, clock }, (lease) =>
+      decodeOnly(request, lease, recorder, { clock, random, answering: this.#answering }),
     );
   }
 }

@@ -1,4 +1,5 @@
-import { ConfigurationError, type ConfigIssue } from "../errors/configuration-error.ts";
+import { integer, listOf, number, objectOf, oneOf, optional, text, withDefault } from "../config/lax-schema.ts";
+import { parseConfig } from "../config/parse-config.ts";
 import { defaultRetryBudget, type RetryBudgetOptions } from "./retry-budget.ts";
 
 /** What to do when a prefill succeeded but its answer has no usable `kv_transfer_params`. */
@@ -47,59 +48,33 @@ export interface ResolvedPDProxyOptions {
   readonly minPromptChars: number | null;
 }
 
-type Check = { readonly expected: string; readonly test: (value: unknown) => boolean };
+const positive = number({ greaterThan: 0 });
 
-const positive = { expected: "a finite number above 0", test: (value: unknown) => finite(value) && value > 0 };
+const schema = objectOf("PDProxyServer", {
+  kvLeaseMs: withDefault(positive, 30_000),
+  kvLeaseSafety: withDefault(number({ greaterThan: 0, atMost: 1 }), 0.6),
+  onMissingKv: withDefault(oneOf(["retry", "decode-only", "fail"]), "retry"),
+  onPrefillFailure: withDefault(oneOf(["decode-only", "fail"]), "decode-only"),
+  kvHostAllowlist: optional(listOf(text({ minLength: 1 }))),
+  maxRetries: withDefault(integer({ atLeast: 0 }), 2),
+  retryBudget: optional(
+    objectOf("RetryBudget", {
+      share: withDefault(number({ atLeast: 0 }), defaultRetryBudget.share),
+      reserve: withDefault(number({ atLeast: 0 }), defaultRetryBudget.reserve),
+    }),
+  ),
+  minPromptChars: optional(positive),
+});
 
-const checks: Readonly<Record<keyof PDProxyOptions, Check>> = {
-  kvLeaseMs: positive,
-  kvLeaseSafety: { expected: "a number above 0 and up to 1", test: (v) => finite(v) && v > 0 && v <= 1 },
-  onMissingKv: oneOf("retry", "decode-only", "fail"),
-  onPrefillFailure: oneOf("decode-only", "fail"),
-  kvHostAllowlist: {
-    expected: "a list of host names",
-    test: (value) => Array.isArray(value) && value.every((host) => typeof host === "string"),
-  },
-  maxRetries: { expected: "an integer of 0 or more", test: (v) => Number.isInteger(v) && (v as number) >= 0 },
-  retryBudget: { expected: "an object", test: (v) => typeof v === "object" && v !== null },
-  minPromptChars: { expected: "a positive number or null", test: (v) => v === null || (finite(v) && v > 0) },
-};
-
-/** Checks options and fills in defaults. @throws ConfigurationError naming every bad option */
+/** Checks options, in either spelling, and fills in defaults. @throws ConfigurationError naming every bad option */
 export function resolvePDProxyOptions(options: PDProxyOptions = {}): ResolvedPDProxyOptions {
-  const issues: ConfigIssue[] = [];
-  for (const [name, value] of Object.entries(options)) {
-    const check = (checks as Readonly<Record<string, Check | undefined>>)[name];
-    if (value === undefined) continue;
-    if (check === undefined) {
-      issues.push({ path: ["proxyExtraKwargs", name], message: "Extra inputs are not permitted", type: "extra_forbidden" });
-    } else if (!check.test(value)) {
-      issues.push({
-        path: ["proxyExtraKwargs", name],
-        message: "Not a usable value",
-        type: "value_error",
-        expected: check.expected,
-        received: JSON.stringify(value),
-      });
-    }
-  }
-  if (issues.length > 0) throw new ConfigurationError("PDProxyServer options", issues);
-  return {
-    kvLeaseMs: options.kvLeaseMs ?? 30_000,
-    kvLeaseSafety: options.kvLeaseSafety ?? 0.6,
-    onMissingKv: options.onMissingKv ?? "retry",
-    onPrefillFailure: options.onPrefillFailure ?? "decode-only",
-    kvHostAllowlist: options.kvHostAllowlist === undefined ? undefined : new Set(options.kvHostAllowlist),
-    maxRetries: options.maxRetries ?? 2,
-    retryBudget: { ...defaultRetryBudget, ...options.retryBudget },
-    minPromptChars: options.minPromptChars ?? null,
+  const parsed = parseConfig(schema, options, "PDProxyServer") as Partial<ResolvedPDProxyOptions> & {
+    readonly kvHostAllowlist?: readonly string[] | undefined;
   };
-}
-
-function oneOf(...values: readonly string[]): Check {
-  return { expected: values.map((value) => `"${value}"`).join(" or "), test: (value) => values.includes(value as string) };
-}
-
-function finite(value: unknown): value is number {
-  return typeof value === "number" && Number.isFinite(value);
+  return {
+    ...(parsed as ResolvedPDProxyOptions),
+    kvHostAllowlist: parsed.kvHostAllowlist === undefined ? undefined : new Set(parsed.kvHostAllowlist),
+    retryBudget: parsed.retryBudget ?? defaultRetryBudget,
+    minPromptChars: parsed.minPromptChars ?? null,
+  };
 }

@@ -2,6 +2,7 @@ import type { LLMConfig } from "../config/llm-config.ts";
 import { ConfigurationError } from "../errors/configuration-error.ts";
 import type { KvConnector } from "../kv-transfer/kv-connector.ts";
 import { createKvConnector } from "../kv-transfer/kv-connector-registry.ts";
+import type { PDHealth } from "../observability/pd-health-report.ts";
 import type { DeploymentContext, DeploymentStatusDetails } from "../serve/deployment-context.ts";
 import type { DeploymentInit } from "../serve/deployment.ts";
 import { answerWithRetries } from "./answer-with-retries.ts";
@@ -10,7 +11,6 @@ import { Attempts } from "./attempts.ts";
 import {
   decideBySemantics,
   disaggregate,
-  type DecodeOnlyReason,
   type DisaggregationDecision,
 } from "./disaggregation-decision.ts";
 import { KvHolds } from "./kv-holds.ts";
@@ -18,23 +18,16 @@ import type { LLMRequest } from "./llm-request.ts";
 import type { LLMResponse } from "./llm-response.ts";
 import { LLMServer, limitTotalTime } from "./llm-server.ts";
 import type { LLMServerProtocol } from "./llm-server-protocol.ts";
+import { PDHealthMeter } from "./pd-health.ts";
 import { type PDProxyOptions, type ResolvedPDProxyOptions, resolvePDProxyOptions } from "./pd-proxy-options.ts";
 import { RetryBudget } from "./retry-budget.ts";
 import { decodeOnly, type HandoffContext, sequentialHandoff } from "./sequential-handoff.ts";
+import { TraceRecorder } from "./trace-recorder.ts";
 
 /** Arguments of {@link PDProxyServer}: its two pools and its options. */
 export interface PDProxyServerArguments extends PDProxyOptions {
   readonly prefillServer: LLMServer;
   readonly decodeServer: LLMServer;
-}
-
-/** How many requests went which way, since the start. */
-export interface PDCounts {
-  readonly requests: number;
-  /** Handed from prefill to decode. */
-  readonly disaggregated: number;
-  /** Served by decode alone, by reason. */
-  readonly decodeOnly: Readonly<Partial<Record<DecodeOnlyReason, number>>>;
 }
 
 /**
@@ -52,9 +45,7 @@ export class PDProxyServer implements LLMServerProtocol {
   readonly #holds: KvHolds;
   readonly #retryBudget: RetryBudget;
   readonly #handoff: HandoffContext;
-  readonly #decodeOnlyCounts = new Map<DecodeOnlyReason, number>();
-  #requests = 0;
-  #disaggregated = 0;
+  readonly #health: PDHealthMeter;
 
   /** Options for `serve.deployment(PDProxyServer).options(...)`. Mirrors Ray's `PDProxyServer.get_deployment_options`. */
   static getDeploymentOptions(_prefillConfig: LLMConfig, _decodeConfig: LLMConfig): DeploymentInit {
@@ -70,6 +61,7 @@ export class PDProxyServer implements LLMServerProtocol {
     this.llmConfig = decodeServer.llmConfig;
     this.#options = resolvePDProxyOptions(options);
     this.#retryBudget = new RetryBudget(this.#options.retryBudget);
+    this.#health = new PDHealthMeter(context.name, context.warn);
     this.#holds = new KvHolds(context.clock, this.#options.kvLeaseMs * this.#options.kvLeaseSafety);
     this.#handoff = {
       prefill: prefillServer.pool.handle,
@@ -80,10 +72,7 @@ export class PDProxyServer implements LLMServerProtocol {
       options: this.#options,
       clock: context.clock,
       random: context.random,
-      onDecodeOnly: (reason) => this.#count(reason),
-      onHandoff: () => {
-        this.#disaggregated += 1;
-      },
+      health: this.#health,
     };
   }
 
@@ -114,13 +103,9 @@ export class PDProxyServer implements LLMServerProtocol {
     this.#decode.checkHealth();
   }
 
-  /** Requests by the way they went. */
-  counts(): PDCounts {
-    return {
-      requests: this.#requests,
-      disaggregated: this.#disaggregated,
-      decodeOnly: Object.fromEntries(this.#decodeOnlyCounts),
-    };
+  /** Whether disaggregation is really happening. */
+  pdHealth(): PDHealth {
+    return this.#health.health();
   }
 
   status(): DeploymentStatusDetails {
@@ -133,28 +118,28 @@ export class PDProxyServer implements LLMServerProtocol {
       replicaStates: { RUNNING: 1 },
       queued: 0,
       replicas: [],
-      details: { requests: this.counts(), kvHolds: this.#holds.counts },
+      details: { pdHealth: this.pdHealth(), kvHolds: this.#holds.counts },
     };
   }
 
   async #generate(request: LLMRequest): Promise<LLMResponse> {
     const { clock, random } = this.context;
-    this.#requests += 1;
+    this.#health.request();
     this.#retryBudget.deposit();
     limitTotalTime(request, this.llmConfig, this.context);
     const bySemantics = decideBySemantics(request);
     const decision = bySemantics.mode === "pd" ? this.decide(request) : bySemantics;
-    if (decision.mode === "decode-only") this.#count(decision.reason);
+    const recorder = new TraceRecorder(request, this.context.name, "pd", clock);
+    if (decision.mode === "decode-only") {
+      this.#health.decodeOnly(decision.reason);
+      recorder.decodeOnly(decision.reason);
+    }
     const attempts = new Attempts(this.#options.maxRetries, this.#retryBudget, random);
-    return answerWithRetries(request, { handle: this.#decode.pool.handle, attempts, clock }, (lease) =>
+    return answerWithRetries(request, { handle: this.#decode.pool.handle, attempts, recorder, clock }, (lease) =>
       decision.mode === "pd"
-        ? sequentialHandoff(request, lease, attempts, this.#handoff)
-        : decodeOnly(request, lease, this.#handoff),
+        ? sequentialHandoff(request, lease, { attempts, recorder }, this.#handoff)
+        : decodeOnly(request, lease, recorder, this.#handoff),
     );
-  }
-
-  #count(reason: DecodeOnlyReason): void {
-    this.#decodeOnlyCounts.set(reason, (this.#decodeOnlyCounts.get(reason) ?? 0) + 1);
   }
 }
 

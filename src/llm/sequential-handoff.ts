@@ -19,7 +19,9 @@ import { ConnectorRequestView, legRequest } from "./leg-request.ts";
 import type { LLMRequest } from "./llm-request.ts";
 import type { LLMResponse } from "./llm-response.ts";
 import type { ResolvedPDProxyOptions } from "./pd-proxy-options.ts";
+import type { PDHealthMeter } from "./pd-health.ts";
 import { callPrefill, type PrefillAnswer } from "./prefill-call.ts";
+import type { TraceRecorder } from "./trace-recorder.ts";
 
 /** What a handoff works with; the same for every request of a PDProxyServer. */
 export interface HandoffContext {
@@ -31,10 +33,13 @@ export interface HandoffContext {
   readonly options: ResolvedPDProxyOptions;
   readonly clock: Clock;
   readonly random: Random;
-  /** A request that should have been disaggregated is served by decode alone. */
-  readonly onDecodeOnly: (reason: DecodeOnlyReason) => void;
-  /** Prefill handed a request to decode. */
-  readonly onHandoff: () => void;
+  readonly health: PDHealthMeter;
+}
+
+/** What belongs to one request throughout its attempts. */
+export interface RequestProgress {
+  readonly attempts: Attempts;
+  readonly recorder: TraceRecorder;
 }
 
 /** A finished prefill, ready to be handed over once. */
@@ -44,7 +49,9 @@ interface Prefilled {
   readonly hold: KvHold | undefined;
   /** Id that both legs share. */
   readonly requestId: string;
+  /** Full name of the prefill replica. */
   readonly replica: string;
+  readonly replicaId: string;
 }
 
 /**
@@ -55,39 +62,42 @@ interface Prefilled {
 export async function sequentialHandoff(
   request: LLMRequest,
   lease: ReplicaLease,
-  attempts: Attempts,
+  progress: RequestProgress,
   context: HandoffContext,
 ): Promise<LLMResponse> {
-  let prefilled = await prefillOrReason(request, lease, attempts, context);
+  let prefilled = await prefillOrReason(request, lease, progress, context);
   if (typeof prefilled === "object" && prefilled.hold?.late === true) {
     prefilled.hold.end("expired");
-    prefilled = await prefillOrReason(request, lease, attempts, context);
+    prefilled = await prefillOrReason(request, lease, progress, context);
     if (typeof prefilled === "object" && prefilled.hold?.late === true) {
       prefilled.hold.end("expired");
       throw new KvTransferError("lease_expired", "the KV lease ran out before decode could be sent", prefilled);
     }
   }
   if (typeof prefilled === "string") {
-    context.onDecodeOnly(prefilled);
-    return decodeOnly(request, lease, context);
+    context.health.decodeOnly(prefilled);
+    progress.recorder.decodeOnly(prefilled);
+    return decodeOnly(request, lease, progress.recorder, context);
   }
-  return handOver(request, lease, prefilled, context);
+  return handOver(request, lease, prefilled, progress.recorder, context);
 }
 
 /** Decode computes the whole prompt itself. */
 export function decodeOnly(
   request: LLMRequest,
   lease: ReplicaLease,
+  recorder: TraceRecorder,
   context: Pick<HandoffContext, "clock" | "answering" | "random">,
 ): Promise<LLMResponse> {
   const { clock, answering } = context;
-  return startDecode({ lease, request, requestId: context.random.id(), edits: {}, clock, answering });
+  return startDecode({ lease, request, requestId: context.random.id(), edits: {}, clock, answering, recorder });
 }
 
 function handOver(
   request: LLMRequest,
   lease: ReplicaLease,
   prefilled: Prefilled,
+  recorder: TraceRecorder,
   context: HandoffContext,
 ): Promise<LLMResponse> {
   const { clock, connector, answering } = context;
@@ -98,18 +108,18 @@ function handOver(
   }
   const view = new ConnectorRequestView(request, requestId);
   const edits = connector.prepareDecodeRequest(view, undefined, answer);
-  context.onHandoff();
-  const response = startDecode({
+  context.health.handedOver(prefilled.replicaId, lease.replica.id);
+  return startDecode({
     lease,
     request,
     requestId,
     edits,
     clock,
     answering,
+    recorder,
     onFirstOutput: () => hold?.end("handed_off"),
+    onFailure: (error) => hold?.end(endAfterFailure(error)),
   });
-  if (hold !== undefined) response.catch((error: unknown) => hold.end(endAfterFailure(error)));
-  return response;
 }
 
 /** What became of the blocks when decode failed before its first token. */
@@ -123,9 +133,10 @@ function endAfterFailure(error: unknown): KvHoldEnd {
 async function prefillOrReason(
   request: LLMRequest,
   decodeLease: ReplicaLease,
-  attempts: Attempts,
+  progress: RequestProgress,
   context: HandoffContext,
 ): Promise<Prefilled | DecodeOnlyReason> {
+  const { attempts, recorder } = progress;
   const { prefill, options, clock } = context;
   const pairGroup = decodeLease.replica.pairGroup;
   const failed = new Set<string>();
@@ -139,7 +150,7 @@ async function prefillOrReason(
     });
     const lease = acquired instanceof Promise ? await acquired : acquired;
     try {
-      return await prefillOn(lease, request, context);
+      return await prefillOn(lease, request, recorder, context);
     } catch (error) {
       lease.release(error instanceof KvTransferError ? "success" : outcomeOf(error));
       if (request.cancel.cancelled || !(error instanceof EngineError)) throw error;
@@ -149,7 +160,9 @@ async function prefillOrReason(
         if (verdict === "fail") throw error;
         if (verdict !== "retry") return verdict;
         kvRetried = true;
+        recorder.trace.retries += 1;
       } else if (attempts.mayRetry(error, prefill.hasReplicaBeside(failed))) {
+        recorder.trace.retries += 1;
         await attempts.pause(error, clock, request.cancel);
       } else if (mayGoAlone(error, options)) {
         return "prefill_failed";
@@ -163,6 +176,7 @@ async function prefillOrReason(
 async function prefillOn(
   lease: ReplicaLease,
   request: LLMRequest,
+  recorder: TraceRecorder,
   context: HandoffContext,
 ): Promise<Prefilled | DecodeOnlyReason> {
   const { connector, clock, options, holds, prefillTimeoutMs } = context;
@@ -170,17 +184,24 @@ async function prefillOn(
   const requestId = context.random.id();
   const edits = connector.preparePrefillRequest(new ConnectorRequestView(request, requestId), undefined);
   const engineRequest = legRequest(request, requestId, edits, "prefill");
-  const answer = await callPrefill(replica, engineRequest, { clock, cancel: request.cancel, prefillTimeoutMs });
-  const handle = answer.kvTransferParams;
-  if (handle === undefined && connector.requiresHandle && answer.finishReason === "stop") {
+  const trace = recorder.leg("prefill", lease, requestId);
+  try {
+    const answer = await callPrefill(replica, engineRequest, { clock, cancel: request.cancel, prefillTimeoutMs });
+    recorder.answered(trace);
+    const handle = answer.kvTransferParams;
+    if (handle === undefined && connector.requiresHandle && answer.finishReason === "stop") {
+      lease.release("success");
+      return "first_token_stop";
+    }
+    const checked = checkKvHandle(handle, connector, replica, options.kvHostAllowlist);
+    const hold = checked === undefined ? undefined : holds.open(replica);
+    if (checked?.engineId !== undefined) replica.engineId = checked.engineId;
     lease.release("success");
-    return "first_token_stop";
+    return { answer, hold, requestId, replica: replica.fullName, replicaId: replica.id };
+  } catch (error) {
+    recorder.legFailed(trace, error);
+    throw error;
   }
-  const checked = checkKvHandle(handle, connector, replica, options.kvHostAllowlist);
-  const hold = checked === undefined ? undefined : holds.open(replica);
-  if (checked?.engineId !== undefined) replica.engineId = checked.engineId;
-  lease.release("success");
-  return { answer, hold, requestId, replica: replica.fullName };
 }
 
 function afterMissingKv(

@@ -5,6 +5,7 @@ import { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
 import { systemClock } from "../internal/clock.ts";
 import { systemRandom } from "../internal/random.ts";
+import type { PDHealth } from "../observability/pd-health-report.ts";
 import { toOpenAIError } from "../protocol/openai-error.ts";
 import { type ApplicationGraph, buildGraph } from "./application-graph.ts";
 import type {
@@ -75,6 +76,7 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
   #handle: unknown;
+  #notes: readonly string[] = [];
   readonly #inFlight = new Set<CancelToken>();
   #onIdle: (() => void) | undefined;
 
@@ -104,6 +106,17 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
     return this;
   }
 
+  /** What the configuration asks for that remote engines can't be made to do, or that may surprise its author. */
+  notes(): readonly string[] {
+    return this.#notes;
+  }
+
+  /** @internal Used by builders. */
+  withNotes(notes: readonly string[]): this {
+    this.#notes = [...this.#notes, ...notes];
+    return this;
+  }
+
   /** Opens the pools and starts the background work. Safe to call again; every call waits for the same start. */
   start(): Promise<void> {
     if (this.#stopping !== undefined) return Promise.reject(shuttingDown());
@@ -125,6 +138,12 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
       inFlight: this.#inFlight.size,
       deployments,
     };
+  }
+
+  /** For every prefill/decode deployment: whether disaggregation is really happening. */
+  pdHealth(): readonly PDHealth[] {
+    const instances = this.#graph?.instances.values() ?? [];
+    return [...instances].flatMap((instance) => instance.pdHealth?.() ?? []);
   }
 
   /**

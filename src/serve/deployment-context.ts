@@ -1,5 +1,6 @@
 import type { Clock } from "../internal/clock.ts";
 import type { Random } from "../internal/random.ts";
+import type { PDHealth } from "../observability/pd-health-report.ts";
 
 /** What a deployment gets from the application it runs in. */
 export interface DeploymentContext {
@@ -61,6 +62,8 @@ export interface DeploymentInstance {
   /** Stops loops and closes every socket now. */
   shutdown?(): Promise<void>;
   status?(): DeploymentStatusDetails;
+  /** Only of prefill/decode deployments. */
+  pdHealth?(): PDHealth;
 }
 
 /** A class that can be deployed: it takes its arguments as one object. */

@@ -1,7 +1,19 @@
 import type * as z from "zod";
 
 import { headersSchema } from "./endpoint.ts";
-import { boolean, listOf, number, objectOf, optional, reading, text, withDefault } from "./lax-schema.ts";
+import {
+  boolean,
+  isPlainObject,
+  listOf,
+  number,
+  objectOf,
+  opaqueMap,
+  optional,
+  reading,
+  text,
+  withDefault,
+} from "./lax-schema.ts";
+import { nested, parseConfig } from "./parse-config.ts";
 
 /** TLS towards the engines. PEM text, not paths. */
 export interface ClientTlsConfig {
@@ -40,6 +52,30 @@ export interface ClientConfigInit {
   readonly unavailableTimeoutMs?: number | undefined;
   /** Milliseconds a client may leave a full stream unread before both engines are told to stop, > 0. @default 60000 */
   readonly slowClientTimeoutMs?: number | undefined;
+  /**
+   * Now and then asks every engine for one token, to find one that answers its health check but generates nothing.
+   * True for the defaults of {@link ProbeGenerationInit}. @default false
+   */
+  readonly probeGeneration?: boolean | ProbeGenerationInit | undefined;
+}
+
+/** How `probeGeneration` asks for a token. */
+export interface ProbeGenerationInit {
+  /** Milliseconds between two probes of one engine at least, > 0. @default 60000 */
+  readonly intervalMs?: number | undefined;
+  /** Milliseconds a probe may take, > 0. @default 30000 */
+  readonly timeoutMs?: number | undefined;
+  /**
+   * Body of the request; with `messages` it goes to chat completions, else to completions.
+   * @default one token for a short prompt, `{ model: modelId, prompt: "1", max_tokens: 1, temperature: 0 }`
+   */
+  readonly body?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** {@link ProbeGenerationInit} with its defaults filled in; the default body depends on the model. */
+export interface ProbeGeneration extends ProbeGenerationInit {
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
 }
 
 /** {@link ClientConfigInit} with its defaults filled in. */
@@ -52,6 +88,8 @@ export interface ClientConfig extends ClientConfigInit {
   readonly queueTimeoutMs: number;
   readonly unavailableTimeoutMs: number;
   readonly slowClientTimeoutMs: number;
+  /** Undefined when it is off. */
+  readonly probeGeneration?: ProbeGeneration | undefined;
 }
 
 const certificate = text({ minLength: 1 });
@@ -75,6 +113,24 @@ const tlsSchema = objectOf("ClientTlsConfig", {
   context.addIssue({ code: "custom", message: "cert and key must be given together" });
 });
 
+const probeSchema = objectOf("ProbeGeneration", {
+  intervalMs: withDefault(positive, 60_000),
+  timeoutMs: withDefault(positive, 30_000),
+  body: optional(opaqueMap()),
+});
+
+function probeGeneration(): z.ZodType<ProbeGeneration | undefined> {
+  return reading<ProbeGeneration | undefined>((input) => {
+    if (input === false) return { value: undefined };
+    if (input === true) return { value: parseConfig(probeSchema, {}, "probeGeneration") };
+    if (isPlainObject(input)) return nested(() => parseConfig(probeSchema, input, "probeGeneration"));
+    return {
+      type: "bool_type",
+      message: "Input should be true, false, or an object with intervalMs, timeoutMs and body",
+    };
+  });
+}
+
 /** Schema of {@link ClientConfig}. */
 export const clientConfigSchema: z.ZodType<ClientConfig> = objectOf("ClientConfig", {
   apiKey: optional(text({ minLength: 1 })),
@@ -88,4 +144,5 @@ export const clientConfigSchema: z.ZodType<ClientConfig> = objectOf("ClientConfi
   queueTimeoutMs: withDefault(positive, 60_000),
   unavailableTimeoutMs: withDefault(positive, 10_000),
   slowClientTimeoutMs: withDefault(positive, 60_000),
+  probeGeneration: optional(probeGeneration()),
 });

@@ -1,7 +1,7 @@
 import { ServeLLMError, type ServeLLMErrorFields } from "./serve-llm-error.ts";
 
-/** The step of a request in which an engine failed. */
-export type EnginePhase = "connect" | "prefill" | "handoff" | "decode" | "stream" | "total";
+/** The step of a request in which an engine failed; `check`: no request, but a question about the engine itself. */
+export type EnginePhase = "connect" | "prefill" | "handoff" | "decode" | "stream" | "total" | "check";
 
 /** Where an engine failure happened. Never shown to clients, only logged and kept on the error. */
 export interface EngineErrorOrigin {

@@ -4,6 +4,7 @@ import type { Endpoint } from "../config/endpoint.ts";
 import { EngineConnectionError } from "../errors/engine-connection-error.ts";
 import type { EnginePhase } from "../errors/engine-error.ts";
 import { EngineTimeoutError } from "../errors/engine-timeout-error.ts";
+import { RequestError } from "../errors/request-error.ts";
 import { ServeLLMError } from "../errors/serve-llm-error.ts";
 
 /** One HTTP request to an engine. */
@@ -94,7 +95,10 @@ export class EndpointClient {
     });
   }
 
-  /** Sends a request. The sink always hears exactly one of `onEnd` and `onError`, never before this returns. */
+  /**
+   * Sends a request. The sink always hears exactly one of `onEnd` and `onError`, never before this returns. Redirects
+   * are answers like any other, never followed.
+   */
   dispatch(request: EngineHttpRequest, sink: EngineResponseSink): EngineExchange {
     const call = new DispatchHandler(request.phase, this.#replica, this.#connectTimeoutMs, sink);
     const body = request.body === undefined ? null : joinSmall(request.body);
@@ -106,18 +110,15 @@ export class EndpointClient {
       headers,
       body: body as Buffer | null,
     };
-    try {
-      this.#pool.dispatch(options, call);
-    } catch (error) {
-      // Only a closed pool or an unusable argument throws here; either way nothing was sent.
-      queueMicrotask(() => call.onError(error as Error));
-    }
+    this.#pool.dispatch(options, call);
+    call.dispatched = true;
     return call;
   }
 
   /** Closes idle connections at once and the others when their request is over. */
   async close(): Promise<void> {
-    await this.#pool.close();
+    // undici refuses to close what is being destroyed; waiting for that is what is meant.
+    await (this.#pool.destroyed ? this.#pool.destroy() : this.#pool.close());
   }
 
   /** Closes every connection now. */
@@ -135,6 +136,8 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
   #abort: ((error?: Error) => void) | undefined;
   #resume: (() => void) | undefined;
   #aborted: ServeLLMError | undefined;
+  /** False while undici's dispatch has not returned: a closed pool or an unusable argument is reported from within. */
+  dispatched = false;
 
   constructor(phase: EnginePhase, replica: string, connectTimeoutMs: number, sink: EngineResponseSink) {
     this.#phase = phase;
@@ -153,7 +156,8 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
   }
 
   resume(): void {
-    this.#resume?.();
+    // Once this one is over, the connection may be another request's.
+    if (this.#sink !== undefined) this.#resume?.();
   }
 
   onConnect(abort: (error?: Error) => void): void {
@@ -179,6 +183,11 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
   }
 
   onError(error: Error): void {
+    if (!this.dispatched) {
+      queueMicrotask(() => this.onError(error));
+      this.dispatched = true;
+      return;
+    }
     const sink = this.#sink;
     if (sink === undefined) return;
     this.#sink = undefined;
@@ -188,7 +197,14 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
   #toEngineError(error: Error): ServeLLMError {
     if (ServeLLMError.isInstance(error)) return error;
     const neverSent = this.#abort === undefined;
-    if ((error as { code?: string }).code === "UND_ERR_CONNECT_TIMEOUT") {
+    const { code } = error as { readonly code?: unknown };
+    if (code === "UND_ERR_INVALID_ARG") {
+      // Line breaks in a header or a path; undici refuses them, and no engine is to blame.
+      return new RequestError("The request can't be sent as HTTP: a header or the path has characters not allowed there.", {
+        cause: error,
+      });
+    }
+    if (code === "UND_ERR_CONNECT_TIMEOUT") {
       const origin = { phase: "connect" as const, replica: this.#replica };
       return new EngineTimeoutError(origin, "connectTimeoutMs", this.#connectTimeoutMs);
     }

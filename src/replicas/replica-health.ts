@@ -42,6 +42,7 @@ export class ReplicaHealth {
   #failures = 0;
   #ejections = 0;
   #timer: Timer | undefined;
+  #disposed = false;
 
   constructor(clock: Clock, options: OutlierDetectionOptions, onChange: () => void) {
     this.#clock = clock;
@@ -58,20 +59,26 @@ export class ReplicaHealth {
     return this.#ejections;
   }
 
-  record(outcome: CallOutcome): void {
-    if (outcome === "neutral") return;
+  /**
+   * How a call ended.
+   *
+   * @param probe the call was let through to find out whether the replica is well again. While probing only such a
+   *   failure counts: the others began before the ejection and say nothing new.
+   */
+  record(outcome: CallOutcome, probe = false): void {
+    if (outcome === "neutral" || this.#disposed) return;
     if (outcome === "success") {
       this.#failures = 0;
       if (this.#state === "probing" || this.#state === "ejected") this.#recover();
       return;
     }
     this.#failures += 1;
-    const spent = this.#state === "probing" || this.#failures >= this.#options.consecutiveFailures;
-    if (spent && this.#state !== "ejected" && this.#state !== "unhealthy") this.#eject();
+    if (this.#state === "probing" ? probe : this.#isSpent()) this.#eject();
   }
 
   /** The active check's verdict: after its own threshold of failures, or after a success. */
   setChecked(healthy: boolean): void {
+    if (this.#disposed) return;
     if (healthy) {
       if (this.#state === "unhealthy") this.#recover();
       return;
@@ -79,9 +86,14 @@ export class ReplicaHealth {
     if (this.#state !== "unhealthy") this.#enter("unhealthy");
   }
 
-  /** Stops its timer. */
+  /** Stops its timer; from now on nothing changes any more. */
   dispose(): void {
+    this.#disposed = true;
     this.#timer?.cancel();
+  }
+
+  #isSpent(): boolean {
+    return this.#state === "healthy" && this.#failures >= this.#options.consecutiveFailures;
   }
 
   #eject(): void {

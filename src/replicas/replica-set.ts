@@ -10,8 +10,11 @@ export interface ReplicaSetObserver {
   onReplicasChange(available: readonly Replica[]): void;
   /** Somewhere a slot became free. */
   onSlotFree(): void;
+  /** An engine was restarted: its `remote_engine_id` is another one than before. */
+  onEngineRestart?(replica: Replica, previousEngineId: string): void;
 }
 
+/** What a {@link ReplicaSet} gives every replica it makes. */
 export interface ReplicaSetInit {
   readonly deployment: string;
   readonly client: ClientConfig;
@@ -23,14 +26,13 @@ export interface ReplicaSetInit {
 
 /**
  * The replicas of one deployment. Fed with complete snapshots of endpoints; keeps what stayed, adds what is new,
- * drains what is gone.
+ * drains what is gone. An endpoint that came back is a new replica, and so is one whose settings changed.
  */
 export class ReplicaSet implements ReplicaObserver {
   readonly #init: ReplicaSetInit;
   readonly #byKey = new Map<string, Replica>();
   readonly #draining = new Map<Replica, Promise<void>>();
   #available: readonly Replica[] = [];
-  #created = 0;
 
   constructor(init: ReplicaSetInit) {
     this.#init = init;
@@ -58,7 +60,8 @@ export class ReplicaSet implements ReplicaObserver {
     const wanted = new Map(endpoints.map((endpoint) => [endpointKey(endpoint), endpoint]));
     const drained: Promise<void>[] = [];
     for (const [key, replica] of this.#byKey) {
-      if (wanted.has(key)) continue;
+      const endpoint = wanted.get(key);
+      if (endpoint !== undefined && sameSettings(endpoint, replica.endpoint)) continue;
       this.#byKey.delete(key);
       drained.push(this.#drain(replica));
     }
@@ -75,6 +78,10 @@ export class ReplicaSet implements ReplicaObserver {
 
   onSlotFree(): void {
     this.#init.observer.onSlotFree();
+  }
+
+  onEngineRestart(replica: Replica, previousEngineId: string): void {
+    this.#init.observer.onEngineRestart?.(replica, previousEngineId);
   }
 
   /** Drains every replica; resolves when all sockets are closed. */
@@ -94,10 +101,11 @@ export class ReplicaSet implements ReplicaObserver {
 
   #create(endpoint: Endpoint): Replica {
     const name = endpoint.name ?? new URL(endpoint.url).host + (endpoint.rank === undefined ? "" : `/${endpoint.rank}`);
-    const taken = [...this.#byKey.values(), ...this.#draining.keys()].some((replica) => replica.id === name);
-    this.#created += 1;
+    const taken = new Set([...this.#byKey.values(), ...this.#draining.keys()].map((replica) => replica.id));
+    let id = name;
+    for (let number = 2; taken.has(id); number += 1) id = `${name}-${number}`;
     return new Replica({
-      id: taken ? `${name}-${this.#created}` : name,
+      id,
       deployment: this.#init.deployment,
       endpoint,
       client: this.#init.client,
@@ -124,4 +132,14 @@ export class ReplicaSet implements ReplicaObserver {
 
 function endpointKey(endpoint: Endpoint): string {
   return `${endpoint.url} ${endpoint.rank ?? ""}`;
+}
+
+function sameSettings(a: Endpoint, b: Endpoint): boolean {
+  return a === b || settings(a) === settings(b);
+}
+
+/** Everything that makes an endpoint what it is, in an order of its own. */
+function settings({ name, apiKey, headers, labels, pairGroup, dpRanks }: Endpoint): string {
+  const sorted = (map: Readonly<Record<string, string>> = {}): readonly unknown[] => Object.entries(map).toSorted();
+  return JSON.stringify([name, apiKey, sorted(headers), sorted(labels), pairGroup, dpRanks]);
 }

@@ -3,6 +3,7 @@ import type { Endpoint } from "../config/endpoint.ts";
 import type { Clock } from "../internal/clock.ts";
 import type { EngineLoad, ReplicaView } from "../routing/request-router.ts";
 import { EndpointClient } from "./endpoint-client.ts";
+import type { ServedModel } from "./served-model.ts";
 import {
   type CallOutcome,
   type OutlierDetectionOptions,
@@ -16,6 +17,8 @@ export interface ReplicaObserver {
   onAvailabilityChange(replica: Replica): void;
   /** A slot became free. */
   onSlotFree(replica: Replica): void;
+  /** Its engine has another id than before, so it was restarted: what it had cached or loaded is gone. */
+  onEngineRestart?(replica: Replica, previousEngineId: string): void;
 }
 
 export interface ReplicaInit {
@@ -29,6 +32,9 @@ export interface ReplicaInit {
   readonly clock: Clock;
   readonly observer: ReplicaObserver;
 }
+
+/** Several engines behind one URL answer in turn: ids seen before are no restart. */
+const rememberedEngineIds = 16;
 
 const none: ReadonlySet<string> = new Set();
 const noLabels: Readonly<Record<string, string>> = {};
@@ -46,11 +52,16 @@ export class Replica implements ReplicaView {
   readonly labels: Readonly<Record<string, string>>;
   multiplexedModelIds: ReadonlySet<string> = none;
   engineLoad: EngineLoad | undefined;
-  /** `remote_engine_id` last seen from it; a change means that the engine restarted. */
-  engineId: string | undefined;
+  /** vLLM's version, from `/version`; undefined until it was asked, or when it does not say. */
+  version: string | undefined;
+  /** What it serves, from `/v1/models`, adapters included; undefined until it was asked. */
+  servedModels: readonly ServedModel[] | undefined;
   readonly #observer: ReplicaObserver;
   readonly #health: ReplicaHealth;
+  readonly #engineIds: string[] = [];
   #inFlight = 0;
+  #probes = 0;
+  #succeeded = 0;
   #holds = 0;
   #draining = false;
   #onDrained: (() => void) | undefined;
@@ -84,21 +95,54 @@ export class Replica implements ReplicaView {
     return this.#health.ejections;
   }
 
-  /** True when one more request may be sent. While probing, one at a time. */
+  /** Calls that ended well, ever. */
+  get succeeded(): number {
+    return this.#succeeded;
+  }
+
+  /** KV holds: requests whose blocks are pinned on this engine until decode picks them up. */
+  get holds(): number {
+    return this.#holds;
+  }
+
+  /** `remote_engine_id` last seen in a handle from it; undefined before the first. */
+  get engineId(): string | undefined {
+    return this.#engineIds.at(-1);
+  }
+
+  /** Takes note of the `remote_engine_id` of a handle; a new one is reported as a restart of the engine. */
+  set engineId(seen: string | undefined) {
+    // Every data-parallel rank has an id of its own: the engine's, and the rank at its end.
+    const id = seen?.replace(/_dp\d+$/, "");
+    const previous = this.#engineIds.at(-1);
+    if (id === undefined || id === previous) return;
+    const known = this.#engineIds.indexOf(id);
+    if (known >= 0) this.#engineIds.splice(known, 1);
+    this.#engineIds.push(id);
+    if (this.#engineIds.length > rememberedEngineIds) this.#engineIds.shift();
+    if (known < 0 && previous !== undefined) this.#observer.onEngineRestart?.(this, previous);
+  }
+
+  /** True when one more request may be sent. While probing, one probe at a time, beside what still runs from before. */
   get hasFreeSlot(): boolean {
-    return this.#inFlight < (this.#health.state === "probing" ? 1 : this.maxOngoingRequests);
+    if (this.#health.state === "probing" && this.#probes > 0) return false;
+    return this.#inFlight < this.maxOngoingRequests;
   }
 
   /** Takes one slot. The caller has checked {@link hasFreeSlot}. */
   lease(): ReplicaLease {
+    const probe = this.#health.state === "probing";
     this.#inFlight += 1;
-    return new ReplicaLease(this);
+    if (probe) this.#probes += 1;
+    return new ReplicaLease(this, probe);
   }
 
   /** @internal Called by the lease, once. */
-  releaseSlot(outcome: CallOutcome): void {
+  releaseSlot(outcome: CallOutcome, probe: boolean): void {
     this.#inFlight -= 1;
-    this.#health.record(outcome);
+    if (probe) this.#probes -= 1;
+    if (outcome === "success") this.#succeeded += 1;
+    this.#health.record(outcome, probe);
     this.#observer.onSlotFree(this);
     this.#checkDrained();
   }
@@ -146,12 +190,15 @@ export class Replica implements ReplicaView {
 /** The right to one slot on one replica. Bound to the replica itself, so a removed and re-added endpoint is not confused. */
 export class ReplicaLease {
   readonly replica: Replica;
+  /** It is the request that tries whether the replica is well again. */
+  readonly probe: boolean;
   /** Called once, when the slot has been given back. */
   onReleased: (() => void) | undefined;
   #released = false;
 
-  constructor(replica: Replica) {
+  constructor(replica: Replica, probe: boolean) {
     this.replica = replica;
+    this.probe = probe;
   }
 
   get released(): boolean {
@@ -162,7 +209,7 @@ export class ReplicaLease {
   release(outcome: CallOutcome): void {
     if (this.#released) return;
     this.#released = true;
-    this.replica.releaseSlot(outcome);
+    this.replica.releaseSlot(outcome, this.probe);
     this.onReleased?.();
   }
 }

@@ -15,6 +15,7 @@ const name = "kv-pressure";
  * the engine), `load_max_age_s` (10).
  */
 export class KvPressureRouter implements RequestRouter {
+  readonly usesEngineLoad = true;
   readonly #byLoad: PowerOfTwoRouter;
   readonly #now: () => number;
   readonly #kvUsageLimit: number;

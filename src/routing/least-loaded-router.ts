@@ -14,6 +14,7 @@ const name = "least-loaded";
  * Keyword arguments: `load_max_age_s` (seconds a scraped engine load counts, default 10).
  */
 export class LeastLoadedRouter implements RequestRouter {
+  readonly usesEngineLoad = true;
   readonly #random: () => number;
   readonly #now: () => number;
   readonly #loadMaxAgeMs: number;

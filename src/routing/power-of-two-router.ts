@@ -13,6 +13,7 @@ import { kwargNumber, rejectUnknownKwargs } from "./router-kwargs.ts";
  * Keyword arguments: `load_max_age_s` (ours; seconds a scraped engine load counts, default 10).
  */
 export class PowerOfTwoRouter implements RequestRouter {
+  readonly usesEngineLoad = true;
   readonly #random: () => number;
   readonly #now: () => number;
   readonly #loadMaxAgeMs: number;

@@ -23,6 +23,7 @@ const name = "prefix-cache-affinity";
  * - `tree_actor`: only null; the tree lives in this process.
  */
 export class PrefixCacheAffinityRouter implements RequestRouter {
+  readonly usesEngineLoad = true;
   readonly #tree = new PrefixTree();
   readonly #fallback: PowerOfTwoRouter;
   readonly #now: () => number;

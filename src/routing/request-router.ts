@@ -51,6 +51,8 @@ export interface PendingRequest {
  * give the same answer. Mirrors Ray's `RequestRouter`.
  */
 export interface RequestRouter {
+  /** True when it reads {@link ReplicaView.engineLoad}: only then are engines asked for it. @default false */
+  readonly usesEngineLoad?: boolean;
   /**
    * Ranks of candidates, most preferred first. The caller takes the first with a free slot, rank by rank. An
    * empty answer means "nobody suitable now": the request waits.

@@ -11,6 +11,7 @@ import type { PendingRequest, ReplicaView, RequestRouter, RequestRouterContext }
  * Keyword arguments: those of {@link ConsistentHashRouter}.
  */
 export class SessionAffinityRouter implements RequestRouter {
+  readonly usesEngineLoad = true;
   readonly #bySession: ConsistentHashRouter;
   readonly #byLoad: PowerOfTwoRouter;
 

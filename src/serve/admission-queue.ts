@@ -44,6 +44,7 @@ interface Entry<T> {
 export class AdmissionQueue<T> {
   readonly #options: AdmissionQueueOptions;
   readonly #entries: Entry<T>[] = [];
+  #picky = 0;
 
   constructor(options: AdmissionQueueOptions) {
     this.#options = options;
@@ -51,6 +52,11 @@ export class AdmissionQueue<T> {
 
   get length(): number {
     return this.#entries.length;
+  }
+
+  /** True when some of those that wait want particular slots, so that a free one may be there for somebody else. */
+  get hasPicky(): boolean {
+    return this.#picky > 0;
   }
 
   /** @throws BackPressureError when `maxQueuedRequests` are waiting already */
@@ -105,6 +111,7 @@ export class AdmissionQueue<T> {
     let index = this.#entries.length;
     while (index > 0 && this.#entries[index - 1]!.waiting.priority > entry.waiting.priority) index -= 1;
     this.#entries.splice(index, 0, entry);
+    if (entry.waiting.picky) this.#picky += 1;
   }
 
   #fail(entry: Entry<T>, error: unknown): void {
@@ -115,6 +122,7 @@ export class AdmissionQueue<T> {
     const index = this.#entries.indexOf(entry);
     if (index < 0) return false;
     this.#entries.splice(index, 1);
+    if (entry.waiting.picky) this.#picky -= 1;
     entry.timer?.cancel();
     entry.stopListening?.();
     return true;

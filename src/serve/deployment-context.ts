@@ -30,6 +30,18 @@ export type DeploymentStatusTrigger =
   | "DELETING"
   | "UNSPECIFIED";
 
+/** Load an engine reported about itself. */
+export interface ReportedLoad {
+  /** Requests running in the engine, anybody's. */
+  readonly running: number;
+  /** Requests waiting in the engine. */
+  readonly waiting: number;
+  /** Part of its KV cache that is in use, 0 to 1. */
+  readonly kvCacheUsage: number;
+  /** Milliseconds since it was read. */
+  readonly ageMs: number;
+}
+
 /** One replica, for people and dashboards. */
 export interface ReplicaStatus {
   readonly id: string;
@@ -37,6 +49,14 @@ export interface ReplicaStatus {
   readonly state: "RUNNING" | "STOPPING";
   readonly health: "healthy" | "ejected" | "probing" | "unhealthy";
   readonly inFlight: number;
+  /** KV holds: requests whose blocks are pinned on it until decode picks them up. */
+  readonly holds: number;
+  /** vLLM's version; null until the engine was asked, or when it does not say. */
+  readonly version: string | null;
+  /** Names of what it serves, LoRA adapters included; null until it was asked. */
+  readonly servedModels: readonly string[] | null;
+  /** Null until it was scraped, or when the deployment's router does not ask for it. */
+  readonly engineLoad: ReportedLoad | null;
 }
 
 /** State of one deployment; Ray's shape, and what this library knows beyond it. */

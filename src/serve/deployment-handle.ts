@@ -7,6 +7,7 @@ import type { ReplicaSet } from "../replicas/replica-set.ts";
 import type { PendingRequest, RequestRouter } from "../routing/request-router.ts";
 import { AdmissionQueue } from "./admission-queue.ts";
 
+/** What a {@link DeploymentHandle} is made from. */
 export interface DeploymentHandleInit {
   /** Name of the deployment, for errors, logs and metrics. */
   readonly deployment: string;
@@ -19,6 +20,8 @@ export interface DeploymentHandleInit {
   readonly queueTimeoutMs: number;
   /** Milliseconds a request may wait for a first replica. */
   readonly unavailableTimeoutMs: number;
+  /** Hears of what a router did wrong where no request can be told. */
+  readonly warn: (message: string) => void;
 }
 
 /** Limits on which replica will do for one request. */
@@ -68,7 +71,11 @@ export class DeploymentHandle {
   }
 
   onReplicasChange(available: readonly Replica[]): void {
-    this.#router.updateReplicas?.(available);
+    try {
+      this.#router.updateReplicas?.(available);
+    } catch (error) {
+      this.#warnAboutRouter("updateReplicas", error);
+    }
     this.#queue.wake();
   }
 
@@ -96,14 +103,17 @@ export class DeploymentHandle {
     }
     const nobody = this.#replicas === undefined || this.#replicas.available.length === 0;
     const timeoutMs = nobody ? this.#init.unavailableTimeoutMs : this.#init.queueTimeoutMs;
-    return this.#queue.wait({
+    const lease = this.#queue.wait({
       priority: constraints.priority ?? 0,
       cancel,
       timeoutMs,
       onTimeout: () => this.#timeoutError(timeoutMs),
       attempt: () => this.#tryTake(request, constraints),
-      picky: constraints.pairGroup !== undefined,
+      picky: constraints.pairGroup !== undefined || (constraints.avoid?.size ?? 0) > 0,
     });
+    // Those ahead may all wait for slots that this one does not want.
+    if (this.#queue.hasPicky) this.#queue.wake();
+    return lease;
   }
 
   /** True when some replica would do, busy or not. */
@@ -127,12 +137,22 @@ export class DeploymentHandle {
     if (candidates.length === 0) return undefined;
     const replica = this.#choose(candidates, request) ?? leastBusyFree(candidates);
     if (replica === undefined) return undefined;
-    const lease = replica.lease();
-    this.#router.onRequestRouted?.(request, replica.id);
-    if (this.#router.onRequestCompleted !== undefined) {
-      lease.onReleased = () => this.#router.onRequestCompleted?.(request, replica.id);
+    try {
+      this.#router.onRequestRouted?.(request, replica.id);
+    } catch (cause) {
+      throw this.#routerFailed(cause);
     }
+    const lease = replica.lease();
+    if (this.#router.onRequestCompleted !== undefined) lease.onReleased = () => this.#onCompleted(request, replica.id);
     return lease;
+  }
+
+  #onCompleted(request: PendingRequest, replicaId: string): void {
+    try {
+      this.#router.onRequestCompleted?.(request, replicaId);
+    } catch (error) {
+      this.#warnAboutRouter("onRequestCompleted", error);
+    }
   }
 
   #candidates(constraints: LeaseConstraints): readonly Replica[] {
@@ -153,12 +173,7 @@ export class DeploymentHandle {
     try {
       ranks = this.#router.chooseReplicas(candidates, request);
     } catch (cause) {
-      throw new ServeLLMError(`The request router of deployment "${this.deployment}" failed.`, {
-        code: "router_failed",
-        status: 500,
-        type: "internal_error",
-        cause,
-      });
+      throw this.#routerFailed(cause);
     }
     for (const rank of ranks) {
       for (const view of rank) {
@@ -167,6 +182,19 @@ export class DeploymentHandle {
       }
     }
     return undefined;
+  }
+
+  #routerFailed(cause: unknown): ServeLLMError {
+    return new ServeLLMError(`The request router of deployment "${this.deployment}" failed.`, {
+      code: "router_failed",
+      status: 500,
+      type: "internal_error",
+      cause,
+    });
+  }
+
+  #warnAboutRouter(method: string, error: unknown): void {
+    this.#init.warn(`The request router of deployment "${this.deployment}" failed in ${method}: ${String(error)}`);
   }
 
   #timeoutError(timeoutMs: number): ServeLLMError {

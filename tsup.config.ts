@@ -6,6 +6,8 @@ const shared = {
   sourcemap: true,
   splitting: true,
   treeshake: true,
+  // Deployments are named after their classes.
+  keepNames: true,
 };
 
 export default defineConfig([

@@ -1,0 +1,52 @@
+import { mockAnswer } from "../testing/mock-answer.ts";
+import { CliError, reasonOf } from "./cli-error.ts";
+
+/**
+ * Sends chat requests to a served application, every other one streaming, and checks each answer.
+ *
+ * @param url base URL
+ * @param count how many, all at the same time
+ * @throws CliError naming the first answer that is not right
+ */
+export async function demoTraffic(url: string, model: string, count: number): Promise<void> {
+  await Promise.all(
+    Array.from({ length: count }, async (_, index) => {
+      const messages = [{ role: "user", content: `Request number ${index + 1} of the demo` }];
+      const answer = await chat(url, { model, messages, stream: index % 2 === 1 });
+      const expected = mockAnswer({ messages });
+      if (answer !== expected) {
+        throw new CliError(`Request ${index + 1} was answered "${answer}", expected "${expected}".`);
+      }
+    }),
+  );
+}
+
+async function chat(
+  url: string,
+  body: { readonly stream: boolean } & Record<string, unknown>,
+): Promise<string> {
+  const response = await fetch(`${url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  }).catch((error: unknown) => {
+    throw new CliError(`The demo's own request failed: ${reasonOf(error)}`, { cause: error });
+  });
+  const text = await response.text();
+  if (response.status !== 200)
+    throw new CliError(`The demo's own request was answered ${response.status}: ${text}`);
+  if (!body.stream) {
+    const complete = JSON.parse(text) as { choices: { message: { content: string } }[] };
+    return complete.choices[0]?.message.content ?? "";
+  }
+  const events = text.split("\n\n").flatMap((event) => (event.startsWith("data: ") ? [event.slice(6)] : []));
+  if (events.at(-1) !== "[DONE]")
+    throw new CliError(`A stream of the demo did not end with [DONE]: ${events.at(-1)}`);
+  return events
+    .slice(0, -1)
+    .map(
+      (event) =>
+        (JSON.parse(event) as { choices: { delta: { content?: string } }[] }).choices[0]?.delta.content ?? "",
+    )
+    .join("");
+}

@@ -1,5 +1,7 @@
 import { Agent, request, type IncomingHttpHeaders, type RequestOptions } from "node:http";
 
+import type { MockVLLMEngine } from "../src/testing/index.ts";
+
 /** An answer as it came over the wire. */
 export interface RawAnswer {
   readonly status: number;
@@ -94,4 +96,29 @@ export function contentOf(stream: string): string {
     for (const choice of frame.choices ?? []) content += choice.text ?? choice.delta?.content ?? "";
   }
   return content;
+}
+
+/** Prefill's request, as a correct proxy sends it. */
+export async function prefill(
+  engine: MockVLLMEngine,
+  messages: unknown,
+  fields: object = {},
+): Promise<RawAnswer> {
+  const kv_transfer_params = { do_remote_decode: true, do_remote_prefill: false };
+  return send(`${engine.url}/v1/chat/completions`, {
+    body: { messages, max_tokens: 1, kv_transfer_params, ...fields },
+  }).answer;
+}
+
+/** Decode with the handle's text copied as it is, as a correct proxy does. */
+export function decode(
+  engine: MockVLLMEngine,
+  messages: unknown,
+  handle: string,
+  fields: object = {},
+): PendingAnswer {
+  const body = JSON.stringify({ messages, ...fields });
+  return send(`${engine.url}/v1/chat/completions`, {
+    body: `${body.slice(0, -1)},"kv_transfer_params":${handle}}`,
+  });
 }

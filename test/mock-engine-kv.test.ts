@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 
 import { FakeClock, MockVLLMEngine, mockAnswer, type MockVLLMEngineOptions } from "../src/testing/index.ts";
-import { ask, contentOf, handleOf, send, type PendingAnswer, type RawAnswer } from "./mock-engine-client.ts";
+import { ask, contentOf, decode, handleOf, prefill, send } from "./mock-engine-client.ts";
 
 const path = "/v1/chat/completions";
 const messages = ask("What flows to the sea?");
@@ -12,17 +12,6 @@ async function startEngine(options: MockVLLMEngineOptions): Promise<MockVLLMEngi
   engines.push(engine);
   await engine.start();
   return engine;
-}
-
-async function prefill(engine: MockVLLMEngine, fields: object = {}): Promise<RawAnswer> {
-  const kv_transfer_params = { do_remote_decode: true, do_remote_prefill: false };
-  return send(engine.url + path, { body: { messages, max_tokens: 1, kv_transfer_params, ...fields } }).answer;
-}
-
-/** Decode with the handle's text copied as it is, as a correct proxy does. */
-function decode(engine: MockVLLMEngine, handle: string, fields: object = {}): PendingAnswer {
-  const body = JSON.stringify({ messages, ...fields });
-  return send(engine.url + path, { body: `${body.slice(0, -1)},"kv_transfer_params":${handle}}` });
 }
 
 afterEach(async () => {
@@ -37,7 +26,7 @@ describe("a handoff that goes well", () => {
   it("pins on prefill, fetches over the side channel, frees, and counts", async () => {
     const prefiller = await startEngine({ role: "prefill", blockSize: 4, engineId: "engine-p" });
     const decoder = await startEngine({ role: "decode", promptTokensDetails: true });
-    const handle = handleOf(await prefill(prefiller));
+    const handle = handleOf(await prefill(prefiller, messages));
     const parsed = JSON.parse(handle) as Record<string, unknown>;
     expect(Object.keys(parsed)).toEqual([
       "do_remote_prefill",
@@ -63,8 +52,10 @@ describe("a handoff that goes well", () => {
     expect(pinned?.blockIds).toHaveLength(Math.ceil((parsed["remote_num_tokens"] as number) / 4));
     expect(prefiller.ledger.blocksInUse).toBe(pinned?.blockIds.length);
 
-    const answer = await decode(decoder, handle, { stream: true, stream_options: { include_usage: true } })
-      .answer;
+    const answer = await decode(decoder, messages, handle, {
+      stream: true,
+      stream_options: { include_usage: true },
+    }).answer;
     expect(contentOf(answer.text)).toBe(mockAnswer({ messages }));
     const tokens = parsed["remote_num_tokens"] as number;
     expect(answer.text).toContain(`"prompt_tokens_details":{"cached_tokens":${tokens - 1}}`);
@@ -77,11 +68,11 @@ describe("a handoff that goes well", () => {
   it("wants a 64-bit integer back digit for digit", async () => {
     const prefiller = await startEngine({ bigIntHandles: true });
     const decoder = await startEngine({});
-    const handle = handleOf(await prefill(prefiller));
+    const handle = handleOf(await prefill(prefiller, messages));
     expect(handle).toContain('"remote_lease_token":9223372036854775807');
-    expect((await decode(decoder, JSON.stringify(JSON.parse(handle))).answer).status).toBe(500);
+    expect((await decode(decoder, messages, JSON.stringify(JSON.parse(handle))).answer).status).toBe(500);
     expect(prefiller.ledger.rejected[0]?.reason).toBe("wrong_lease_token");
-    expect((await decode(decoder, handle).answer).status).toBe(200);
+    expect((await decode(decoder, messages, handle).answer).status).toBe(200);
   });
 
   it.each([
@@ -91,9 +82,9 @@ describe("a handoff that goes well", () => {
   ])("speaks other versions: %j", async (handleFormat, pattern) => {
     const prefiller = await startEngine({ handleFormat });
     const decoder = await startEngine({ handleFormat });
-    const handle = handleOf(await prefill(prefiller));
+    const handle = handleOf(await prefill(prefiller, messages));
     expect(handle).toMatch(pattern);
-    expect((await decode(decoder, handle).answer).status).toBe(200);
+    expect((await decode(decoder, messages, handle).answer).status).toBe(200);
     expect(prefiller.ledger.consumed).toBe(1);
   });
 
@@ -103,8 +94,8 @@ describe("a handoff that goes well", () => {
     const decoder = await startEngine({ clock, maxNumSeqs: 1, latency: { timeToFirstTokenMs: 25_000 } });
     const blocker = send(decoder.url + path, { body: { messages: ask("first"), max_tokens: 1 } });
     await decoder.received(1);
-    const handle = handleOf(await prefill(prefiller));
-    const queued = decode(decoder, handle, { max_tokens: 1 });
+    const handle = handleOf(await prefill(prefiller, messages));
+    const queued = decode(decoder, messages, handle, { max_tokens: 1 });
     await decoder.received(2);
     expect(decoder.load).toEqual({ running: 1, waiting: 1 });
     clock.advance(25_000);
@@ -126,7 +117,7 @@ describe("when prefill gives no handle", () => {
     ["the first token ends the answer", { firstTokenStop: "sea" }, {}],
   ] as const)("because %s", async (_why, options, fields) => {
     const engine = await startEngine(options);
-    const answer = await prefill(engine, fields);
+    const answer = await prefill(engine, messages, fields);
     expect(answer.status).toBe(200);
     expect(handleOf(answer)).toBe("null");
     expect(engine.ledger.issued).toBe(0);
@@ -134,7 +125,7 @@ describe("when prefill gives no handle", () => {
 
   it("because it streams: frames have no place for one", async () => {
     const engine = await startEngine({});
-    const answer = await prefill(engine, { stream: true });
+    const answer = await prefill(engine, messages, { stream: true });
     expect(answer.text).not.toContain("kv_transfer_params");
     expect(answer.text).toContain("data: [DONE]\n\n");
     expect(engine.ledger.blocksInUse).toBe(0);
@@ -142,7 +133,7 @@ describe("when prefill gives no handle", () => {
 
   it("says stop for a first token that ends the answer, and may keep the handle", async () => {
     const engine = await startEngine({ firstTokenStop: "sea", firstTokenStopHandle: "kept" });
-    const answer = await prefill(engine);
+    const answer = await prefill(engine, messages);
     expect(answer.text).toContain('"finish_reason":"stop"');
     expect(handleOf(answer)).toContain('"do_remote_prefill":true');
   });
@@ -160,9 +151,9 @@ describe("a handle that is no good", () => {
   it.each(spoiled)("%s", async (_name, spoil, reason) => {
     const prefiller = await startEngine({});
     const decoder = await startEngine({});
-    const handle = JSON.parse(handleOf(await prefill(prefiller))) as Record<string, unknown>;
+    const handle = JSON.parse(handleOf(await prefill(prefiller, messages))) as Record<string, unknown>;
     spoil(handle);
-    const answer = await decode(decoder, JSON.stringify(handle)).answer;
+    const answer = await decode(decoder, messages, JSON.stringify(handle)).answer;
     expect(answer.status).toBe(500);
     expect(answer.text).toBe(
       '{"error":{"message":"Internal server error","type":"InternalServerError","param":null,"code":500}}',
@@ -173,9 +164,9 @@ describe("a handle that is no good", () => {
   it("is good once", async () => {
     const prefiller = await startEngine({});
     const decoder = await startEngine({});
-    const handle = handleOf(await prefill(prefiller));
-    expect((await decode(decoder, handle).answer).status).toBe(200);
-    const again = await decode(decoder, handle, { stream: true }).answer;
+    const handle = handleOf(await prefill(prefiller, messages));
+    expect((await decode(decoder, messages, handle).answer).status).toBe(200);
+    const again = await decode(decoder, messages, handle, { stream: true }).answer;
     expect(again.status).toBe(200);
     expect(again.text).toBe(
       'data: {"error": {"message": "Internal server error", "type": "InternalServerError", "param": null, "code": 500}}\n\ndata: [DONE]\n\n',
@@ -187,12 +178,12 @@ describe("a handle that is no good", () => {
     const clock = new FakeClock();
     const prefiller = await startEngine({ clock, kvLeaseMs: 1000 });
     const decoder = await startEngine({ clock });
-    const handle = handleOf(await prefill(prefiller));
+    const handle = handleOf(await prefill(prefiller, messages));
     clock.advance(999);
     expect(prefiller.ledger.pinned).toHaveLength(1);
     clock.advance(1);
     expect(prefiller.ledger).toMatchObject({ expired: 1, blocksInUse: 0 });
-    expect((await decode(decoder, handle).answer).status).toBe(500);
+    expect((await decode(decoder, messages, handle).answer).status).toBe(500);
     expect(prefiller.ledger.rejected[0]?.reason).toBe("expired");
     expect((await send(`${prefiller.url}/metrics`).answer).text).toMatch(
       /nixl_num_kv_expired_reqs_total\{.*\} 1\.0/,
@@ -207,8 +198,8 @@ describe("a handle that is no good", () => {
   ])("is good for the prompt that was prefilled, not with %s", async (_name, fields) => {
     const prefiller = await startEngine({});
     const decoder = await startEngine({});
-    const handle = handleOf(await prefill(prefiller));
-    expect((await decode(decoder, handle, fields).answer).status).toBe(500);
+    const handle = handleOf(await prefill(prefiller, messages));
+    expect((await decode(decoder, messages, handle, fields).answer).status).toBe(500);
     expect(prefiller.ledger.rejected[0]?.reason).toBe("wrong_prompt");
   });
 
@@ -219,8 +210,8 @@ describe("a handle that is no good", () => {
   ] as const)("may end in %s", async (onBadHandle, status) => {
     const prefiller = await startEngine({});
     const decoder = await startEngine({ onBadHandle });
-    const handle = handleOf(await prefill(prefiller)).replace(/chatcmpl-[^"]*/, "unknown");
-    const answer = await decode(decoder, handle, { stream: true }).answer;
+    const handle = handleOf(await prefill(prefiller, messages)).replace(/chatcmpl-[^"]*/, "unknown");
+    const answer = await decode(decoder, messages, handle, { stream: true }).answer;
     expect(answer.status).toBe(status);
     const content = contentOf(answer.text);
     if (onBadHandle === "recompute") expect(content).toBe(mockAnswer({ messages }));
@@ -233,24 +224,24 @@ describe("a handle that is no good", () => {
   it("fails when prefill was restarted or is gone", async () => {
     const prefiller = await startEngine({});
     const decoder = await startEngine({});
-    const first = handleOf(await prefill(prefiller));
+    const first = handleOf(await prefill(prefiller, messages));
     const { engineId, port } = prefiller;
     await prefiller.restart();
     expect(prefiller.port).toBe(port);
     expect(prefiller.engineId).not.toBe(engineId);
     expect(prefiller.ledger).toMatchObject({ lost: 1, blocksInUse: 0 });
-    expect((await decode(decoder, first).answer).status).toBe(500);
+    expect((await decode(decoder, messages, first).answer).status).toBe(500);
     expect(prefiller.ledger.rejected[0]?.reason).toBe("wrong_engine");
-    const second = handleOf(await prefill(prefiller));
+    const second = handleOf(await prefill(prefiller, messages));
     await prefiller.crash();
-    expect((await decode(decoder, second).answer).status).toBe(500);
+    expect((await decode(decoder, messages, second).answer).status).toBe(500);
   });
 
   it("without blocks kills the engine", async () => {
     const decoder = await startEngine({ latency: { timeToFirstTokenMs: 60_000 }, clock: new FakeClock() });
     const bystander = send(decoder.url + path, { body: { messages } });
     await decoder.received(1);
-    const answer = await decode(decoder, '{"do_remote_prefill":true,"remote_block_ids":[]}').answer;
+    const answer = await decode(decoder, messages, '{"do_remote_prefill":true,"remote_block_ids":[]}').answer;
     expect(answer.status).toBe(500);
     expect(answer.text).toContain(
       "EngineCore encountered an issue. See stack trace (above) for the root cause.",
@@ -262,7 +253,7 @@ describe("a handle that is no good", () => {
 
   it("without blocks kills EngineCore only, when the server is to stay", async () => {
     const decoder = await startEngine({ keepAliveOnEngineDeath: true });
-    expect((await decode(decoder, '{"do_remote_prefill":true}').answer).status).toBe(500);
+    expect((await decode(decoder, messages, '{"do_remote_prefill":true}').answer).status).toBe(500);
     expect((await send(`${decoder.url}/health`).answer).status).toBe(503);
     expect((await send(decoder.url + path, { body: { messages } }).answer).status).toBe(500);
   });
@@ -272,9 +263,9 @@ describe("a handle that is no good", () => {
     async (key) => {
       const prefiller = await startEngine({});
       const decoder = await startEngine({});
-      const handle = JSON.parse(handleOf(await prefill(prefiller))) as Record<string, unknown>;
+      const handle = JSON.parse(handleOf(await prefill(prefiller, messages))) as Record<string, unknown>;
       delete handle[key];
-      const pending = decode(decoder, JSON.stringify(handle));
+      const pending = decode(decoder, messages, JSON.stringify(handle));
       await decoder.received(1);
       expect((await send(`${decoder.url}/metrics`).answer).text).toMatch(/reason="deferred"\} 1\.0/);
       pending.leave();
@@ -283,81 +274,4 @@ describe("a handle that is no good", () => {
       expect(prefiller.ledger.pinned).toHaveLength(1);
     },
   );
-});
-
-describe("blocks are freed early", () => {
-  it("when decode refuses the request", async () => {
-    const prefiller = await startEngine({});
-    const decoder = await startEngine({ maxModelLen: 64 });
-    const handle = handleOf(await prefill(prefiller));
-    const answer = await decode(decoder, handle, { max_tokens: 60 }).answer;
-    expect(answer.status).toBe(400);
-    await prefiller.ledger.drained();
-    expect(prefiller.ledger).toMatchObject({ released: 1, consumed: 0 });
-  });
-
-  it("when the client leaves before decode is scheduled", async () => {
-    const clock = new FakeClock();
-    const prefiller = await startEngine({ clock });
-    const decoder = await startEngine({ clock, maxNumSeqs: 1, latency: { timeToFirstTokenMs: 1000 } });
-    const blocker = send(decoder.url + path, { body: { messages } });
-    await decoder.received(1);
-    const queued = decode(decoder, handleOf(await prefill(prefiller)));
-    await decoder.received(2);
-    queued.leave();
-    await prefiller.ledger.drained();
-    expect(prefiller.ledger.released).toBe(1);
-    blocker.leave();
-    await decoder.idle();
-    expect(clock.pendingTimers).toBe(0);
-  });
-
-  it("when the client leaves during prefill", async () => {
-    const clock = new FakeClock();
-    const engine = await startEngine({ clock, latency: { prefillMsPerToken: 10 } });
-    const body = { messages, max_tokens: 1, kv_transfer_params: { do_remote_decode: true } };
-    const pending = send(engine.url + path, { body });
-    await engine.received(1);
-    expect(engine.ledger.blocksInUse).toBeGreaterThan(0);
-    pending.leave();
-    await engine.idle();
-    expect(engine.ledger).toMatchObject({ blocksInUse: 0, issued: 0 });
-    expect(engine.requests[0]).toMatchObject({ status: undefined, finishedAt: undefined });
-    expect((await send(`${engine.url}/metrics`).answer).text).toMatch(/finished_reason="abort".*\} 1\.0/);
-  });
-
-  it("when the client leaves in the middle of a stream", async () => {
-    const clock = new FakeClock();
-    const engine = await startEngine({ clock, latency: { interTokenMs: 10 } });
-    const pending = send(engine.url + path, { body: { messages, stream: true } });
-    await pending.until('"content":"');
-    clock.advance(10);
-    pending.leave();
-    await engine.idle();
-    expect(engine.requests[0]).toMatchObject({ status: 200, tokens: 2 });
-    expect(engine.requests[0]?.abortedAt).toBe(10);
-    expect(engine.ledger.blocksInUse).toBe(0);
-    expect(clock.pendingTimers).toBe(0);
-  });
-});
-
-it("queues requests that find no blocks", async () => {
-  const clock = new FakeClock();
-  const engine = await startEngine({
-    clock,
-    blockSize: 16,
-    numBlocks: 2,
-    latency: { timeToFirstTokenMs: 10 },
-  });
-  const body = { messages, max_tokens: 4 };
-  const first = send(engine.url + path, { body });
-  await engine.received(1);
-  const second = send(engine.url + path, { body });
-  await engine.received(2);
-  expect(engine.load).toEqual({ running: 1, waiting: 1 });
-  clock.advance(10);
-  expect((await first.answer).status).toBe(200);
-  expect(engine.load).toEqual({ running: 1, waiting: 0 });
-  clock.advance(10);
-  expect((await second.answer).status).toBe(200);
 });

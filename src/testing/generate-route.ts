@@ -88,16 +88,10 @@ function requireJson(contentType: string | undefined, bodyText: string, body: un
 }
 
 function jsonError(bodyText: string): EngineRefusal {
-  let position = 0;
-  try {
-    JSON.parse(bodyText);
-  } catch (error) {
-    position = Number(/position (\d+)/.exec(String(error))?.[1] ?? bodyText.length);
-  }
+  // Python names the place of the error; JSON.parse does so in some versions only, so it is the end everywhere.
+  const loc = ["body", bodyText.length];
   const ctx = { error: "Expecting value" };
-  return validationError([
-    { type: "json_invalid", loc: ["body", position], msg: "JSON decode error", input: {}, ctx },
-  ]);
+  return validationError([{ type: "json_invalid", loc, msg: "JSON decode error", input: {}, ctx }]);
 }
 
 /** vLLM's answer to a model it does not serve. */

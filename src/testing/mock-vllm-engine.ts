@@ -102,7 +102,9 @@ export class MockVLLMEngine {
 
   /**
    * Listens. With `readyDelayMs` connections are refused that long; the promise resolves when it is ready, and
-   * {@link port} is known from the first turn of the event loop that follows the call on.
+   * {@link port} is known once the engine waits on its clock.
+   *
+   * @throws Error with code `EADDRINUSE` when the port is taken; the engine is then as before
    */
   async start(): Promise<void> {
     if (this.#server !== undefined) return;
@@ -115,6 +117,8 @@ export class MockVLLMEngine {
     this.#server = server;
     server.keepAliveTimeout = core.options.keepAliveTimeoutMs;
     server.requestTimeout = 0;
+    // Newer Node versions wait a second longer than they are told unless this is 0.
+    Object.assign(server, { keepAliveTimeoutBuffer: 0 });
     server.on("connection", (socket: Socket) => {
       this.#sockets.add(socket);
       socket.on("close", () => this.#sockets.delete(socket));
@@ -122,11 +126,16 @@ export class MockVLLMEngine {
     if (core.options.readyDelayMs > 0) await this.#waitUntilReady();
     // Stopped while it was waiting.
     if (this.#server !== server) return;
-    core.sideChannelPort = await this.#sideChannel.listen(core.options.host, core.sideChannelPort);
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(this.#port, core.options.host, 1024, resolve);
-    });
+    try {
+      core.sideChannelPort = await this.#sideChannel.listen(core.options.host, core.sideChannelPort);
+      await new Promise<void>((resolve, reject) => {
+        server.once("error", reject);
+        server.listen(this.#port, core.options.host, 1024, resolve);
+      });
+    } catch (error) {
+      await this.#shutDown(false);
+      throw error;
+    }
     this.#port = (server.address() as AddressInfo).port;
   }
 

@@ -40,7 +40,11 @@ import { isConfigurationError, setupInput } from "./kv-setup.ts";
  * - in a MultiConnector the first connector's metadata is published;
  * - group `proxy` (Ray's deprecated PDProxyServer): as for NixlConnector today, `max_completion_tokens` included.
  */
-export function check(kase: { readonly input: unknown; readonly expect: unknown; readonly ray_defect?: unknown }): void {
+export function check(kase: {
+  readonly input: unknown;
+  readonly expect: unknown;
+  readonly ray_defect?: unknown;
+}): void {
   const input = kase.input as Input;
   const expected = kase.expect as Expectation;
   // Not a generate request: it never comes to a connector.
@@ -48,7 +52,10 @@ export function check(kase: { readonly input: unknown; readonly expect: unknown;
     ok(!expected.ok, "only chat and completions are disaggregated");
     return;
   }
-  registerKvConnector("ConcurrentTestConnector", (config) => new ConcurrentTestConnector(String(config["kv_connector"])));
+  registerKvConnector(
+    "ConcurrentTestConnector",
+    (config) => new ConcurrentTestConnector(String(config["kv_connector"])),
+  );
   try {
     new CaseCheck(input, input.method, expected).run();
   } finally {
@@ -122,7 +129,7 @@ class CaseCheck {
     this.#input = input;
     this.#expected = expected;
     this.#config = input.kv_transfer_config ?? { kv_connector: "NixlConnector" };
-    this.#requestId = input.serve_request_id ?? String(input.request["request_id"] ?? "made-here");
+    this.#requestId = input.serve_request_id ?? textOf(input.request["request_id"], "made-here");
     const { request } = input;
     this.#request = {
       method,
@@ -138,12 +145,17 @@ class CaseCheck {
     if (expected.stage === "setup" || Object.keys(this.#config).length === 0 || read === undefined) {
       throws(
         () => createKvConnector(this.#config),
-        (error) => isConfigurationError(error, expected.stage === "setup" ? (expected.message_contains ?? []) : []),
+        (error) =>
+          isConfigurationError(error, expected.stage === "setup" ? (expected.message_contains ?? []) : []),
       );
       return;
     }
     const setup = setupKvTransfer(
-      setupInput({ ...this.#input, kv_transfer_config: this.#config, replica_rank: this.#input.replica_rank ?? 0 }),
+      setupInput({
+        ...this.#input,
+        kv_transfer_config: this.#config,
+        replica_rank: this.#input.replica_rank ?? 0,
+      }),
     );
     const own = ownPeers[String(this.#config["kv_connector"])];
     const connector = createKvConnector(setup.kvTransferConfig, {
@@ -153,7 +165,8 @@ class CaseCheck {
     if (clientParams !== undefined && clientParams !== null) {
       throws(
         () => connector.preparePrefillRequest(this.#request, this.#peer(setup.replicaMetadata)),
-        (error) => error instanceof RequestError && error.status === 400 && error.param === "kv_transfer_params",
+        (error) =>
+          error instanceof RequestError && error.status === 400 && error.param === "kv_transfer_params",
       );
       return;
     }
@@ -164,14 +177,18 @@ class CaseCheck {
     if (expected.requires_peer_binding !== undefined) {
       deepStrictEqual(connector.requiresPeerBinding, expected.requires_peer_binding);
       deepStrictEqual(connector.concurrentHandoff, expected.concurrent_handoff);
-      deepStrictEqual(setup.replicaMetadata, this.#isMoriFirst() ? setup.replicaMetadata : expected.replica_metadata);
+      deepStrictEqual(
+        setup.replicaMetadata,
+        this.#isMoriFirst() ? setup.replicaMetadata : expected.replica_metadata,
+      );
     }
     this.#checkRequests(connector, this.#peer(setup.replicaMetadata));
   }
 
   #checkRequests(connector: KvConnector, peer: PeerMetadata | undefined): void {
     const expected = this.#expected;
-    const isPeerMissing = expected.message_contains?.some((text) => text.includes("mori_zmq_address")) === true;
+    const isPeerMissing =
+      expected.message_contains?.some((text) => text.includes("mori_zmq_address")) === true;
     if (isPeerMissing && !this.#isMoriFirst()) {
       const isSame = (error: unknown): boolean =>
         error instanceof ConfigurationError && isConfigurationError(error, expected.message_contains ?? []);
@@ -184,7 +201,8 @@ class CaseCheck {
     if (this.#input.pd_tokenize_once === true) prefill = askForTokenIds(connector, prefill);
     const answer = this.#input.prefill_script[0];
     const handle = answer?.["kv_transfer_params"];
-    const raw = handle === null || handle === undefined ? undefined : RawJson.fromText(JSON.stringify(handle));
+    const raw =
+      handle === null || handle === undefined ? undefined : RawJson.fromText(JSON.stringify(handle));
     const decode = connector.prepareDecodeRequest(
       this.#request,
       peer,
@@ -205,7 +223,10 @@ class CaseCheck {
   #checkPrefill(edits: RequestEdits, recorded: Body): void {
     const body = Object.fromEntries(Object.entries(recorded).filter(([field]) => !this.#isRemoved(field)));
     // The deprecated server forgot this one.
-    if (this.#input.server === "PDProxyServer" && (this.#request.method === "chat" || "max_completion_tokens" in body)) {
+    if (
+      this.#input.server === "PDProxyServer" &&
+      (this.#request.method === "chat" || "max_completion_tokens" in body)
+    ) {
       body["max_completion_tokens"] = 1;
     }
     deepStrictEqual(this.#onWire(edits), body);
@@ -222,7 +243,8 @@ class CaseCheck {
   /** A handle that Ray passes on though it is known to crash or hang a decode engine is refused by us. */
   #checkHandle(connector: KvConnector, raw: RawJson | undefined): void {
     const name = connector.name === "MultiConnector" ? this.#firstSub() : connector.name;
-    const needsHandle = name === "NixlConnector" || (name === "MoRIIOConnector" && !connector.concurrentHandoff);
+    const needsHandle =
+      name === "NixlConnector" || (name === "MoRIIOConnector" && !connector.concurrentHandoff);
     deepStrictEqual(connector.requiresHandle, needsHandle);
     if (raw === undefined || !needsHandle) return;
     const handle = raw.value as Body;
@@ -245,10 +267,15 @@ class CaseCheck {
     const recorded = this.#expected.prefill_body;
     const [prefillBody, decodeBody] = [this.#onWire(prefill), this.#onWire(decode)];
     if (recorded !== undefined) {
-      const clamped = Object.fromEntries(Object.entries(recorded).filter(([field]) => !this.#isRemoved(field)));
+      const clamped = Object.fromEntries(
+        Object.entries(recorded).filter(([field]) => !this.#isRemoved(field)),
+      );
       delete clamped["kv_transfer_params"];
       if (isMooncake) clamped["ignore_eos"] = true;
-      deepStrictEqual(without(prefillBody, ["kv_transfer_params", "request_id"]), without(clamped, ["request_id"]));
+      deepStrictEqual(
+        without(prefillBody, ["kv_transfer_params", "request_id"]),
+        without(clamped, ["request_id"]),
+      );
     }
     const client = without(this.#input.request, ["kv_transfer_params", "request_id"]);
     deepStrictEqual(without(decodeBody, ["kv_transfer_params", "request_id"]), client);
@@ -270,7 +297,9 @@ class CaseCheck {
       });
     } else {
       deepStrictEqual(ids[0], ids[1]);
-      ok(/^___prefill_addr_10\.0\.0\.7:21001___decode_addr_10\.0\.0\.7:21001_[0-9a-f]{32}$/.test(ids[0] ?? ""));
+      ok(
+        /^___prefill_addr_10\.0\.0\.7:21001___decode_addr_10\.0\.0\.7:21001_[0-9a-f]{32}$/.test(ids[0] ?? ""),
+      );
       ok(!("kv_transfer_params" in prefillBody) && !("kv_transfer_params" in decodeBody));
     }
   }
@@ -309,7 +338,7 @@ class CaseCheck {
   #readMode(): boolean | undefined {
     if (this.#config["kv_connector"] !== "MoRIIOConnector") return false;
     const extra = this.#config["kv_connector_extra_config"] as Body | undefined;
-    const mode = String(extra?.["read_mode"] ?? "false").trim().toLowerCase();
+    const mode = textOf(extra?.["read_mode"], "false").trim().toLowerCase();
     return ["true", "1"].includes(mode) ? true : ["false", "0", ""].includes(mode) ? false : undefined;
   }
 }
@@ -319,6 +348,11 @@ function without(body: Body, fields: readonly string[]): Record<string, unknown>
 }
 
 function withoutNulls(body: Body, fields: readonly string[]): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(body).filter(([field, value]) => value !== null || !fields.includes(field)));
+  return Object.fromEntries(
+    Object.entries(body).filter(([field, value]) => value !== null || !fields.includes(field)),
+  );
 }
 
+function textOf(value: unknown, fallback: string): string {
+  return typeof value === "string" ? value : JSON.stringify(value ?? fallback).replaceAll('"', "");
+}

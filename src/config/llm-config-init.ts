@@ -96,7 +96,7 @@ export interface LLMConfigInit {
   readonly experimentalConfigs?: ExperimentalConfigsInit | undefined;
   /** Whether engines report metrics; excludes `engineKwargs.disable_log_stats`. @default true */
   readonly logEngineMetrics?: boolean | null | undefined;
-  /** Environment of the engine's processes (`env_vars`, `pip` ...). Kept for export, never renamed. @default none */
+  /** Environment of the engine's processes (`envVars`, `pip` ...). Kept for export. @default none */
   readonly runtimeEnv?: Readonly<Record<string, unknown>> | null | undefined;
   readonly callbackConfig?: CallbackConfigInit | undefined;
   /** Where the engines are. Ours. @default none: the builder or the command line must say */

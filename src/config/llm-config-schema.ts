@@ -26,6 +26,7 @@ import { loraConfigSchema } from "./lora-config.ts";
 import { modelLoadingConfigSchema } from "./model-loading-config.ts";
 import { nested, parseConfig, parseConfigDetailed } from "./parse-config.ts";
 import { type PlacementGroupConfig, placementGroupSchema } from "./placement-group-config.ts";
+import { type RuntimeEnv, runtimeEnvSchema } from "./runtime-env.ts";
 
 /** The shape of `deployment_config`, only for its spelling: values are kept as given, as Ray keeps them. */
 export const deploymentOptionsShape = openObjectOf("DeploymentConfig", {
@@ -38,7 +39,7 @@ export const deploymentOptionsShape = openObjectOf("DeploymentConfig", {
       memory: anything(),
       resources: anything(),
       acceleratorType: anything(),
-      runtimeEnv: anything(),
+      runtimeEnv: optional(runtimeEnvSchema as unknown as z.ZodType<RuntimeEnv>),
       labelSelector: anything(),
       fallbackStrategy: anything(),
     }),
@@ -124,7 +125,7 @@ const serverClass = reading<ClassReference>((input): { readonly value: ClassRefe
 
 /** Schema of an `LLMConfig`: Ray's fields, then ours. Parts are read with parsers of their own. */
 export const llmConfigSchema = objectOf("LLMConfig", {
-  runtimeEnv: optional(opaqueMap()),
+  runtimeEnv: optional(runtimeEnvSchema as unknown as z.ZodType<RuntimeEnv>),
   modelLoadingConfig: part("Invalid model_loading_config: ", (input) =>
     parseConfig(modelLoadingConfigSchema, input, "model_loading_config"),
   ),

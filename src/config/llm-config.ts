@@ -22,6 +22,7 @@ import { parseConfig, parseConfigDetailed } from "./parse-config.ts";
 import { namedBundles, type PlacementGroupConfig, placementGroupSchema } from "./placement-group-config.ts";
 import { pythonDump } from "./python-dump.ts";
 import { parseYaml, readConfigFile } from "./read-yaml.ts";
+import { type RuntimeEnv, runtimeEnvSchema } from "./runtime-env.ts";
 
 /** Limits on loading adapters. Ray's `ServeMultiplexConfig`. */
 export interface MultiplexConfig {
@@ -49,7 +50,7 @@ const unspecifiedArchitecture = "UNSPECIFIED";
  */
 export class LLMConfig {
   /** Environment of the engine's processes; kept for export. @default undefined */
-  readonly runtimeEnv: Readonly<Record<string, unknown>> | undefined;
+  readonly runtimeEnv: RuntimeEnv | undefined;
   /** The model: its public id, and where the weights are. */
   readonly modelLoadingConfig: ModelLoadingConfig;
   /** Only `"vLLM"`. */
@@ -255,7 +256,7 @@ export class LLMConfig {
   /** Ray's `model_dump()`: snake_case, without `endpoints` and `client`. */
   toPython(): Readonly<Record<string, unknown>> {
     return {
-      runtime_env: this.runtimeEnv ?? null,
+      runtime_env: snakeCased(runtimeEnvSchema, this.runtimeEnv) ?? null,
       model_loading_config: pythonDump(modelLoadingConfigSchema, this.modelLoadingConfig),
       llm_engine: this.llmEngine,
       engine_kwargs: this.#engineKwargs,

@@ -137,7 +137,7 @@ function findProblems(prefill: LLMConfig, decode: LLMConfig): readonly Problem[]
   for (const [side, config] of sides) {
     const read = readKvTransferConfig(config.engineKwargs);
     if (read !== undefined && "message" in read) problems.push({ path: [side], message: read.message });
-    const variables = config.runtimeEnv?.["env_vars"];
+    const variables = config.runtimeEnv?.["envVars"];
     if (isPlainObject(variables) && "VLLM_NIXL_SIDE_CHANNEL_PORT" in variables) {
       problems.push({
         path: [side],

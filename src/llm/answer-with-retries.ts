@@ -5,6 +5,7 @@ import type { DeploymentHandle } from "../serve/deployment-handle.ts";
 import type { Attempts } from "./attempts.ts";
 import type { TraceRecorder } from "./trace-recorder.ts";
 import { outcomeOf } from "./call-outcome.ts";
+import type { ModelRequest } from "./forward-request.ts";
 import type { LLMRequest } from "./llm-request.ts";
 import type { LLMResponse } from "./llm-response.ts";
 
@@ -24,7 +25,7 @@ export interface AnswerContext {
  * here.
  */
 export async function answerWithRetries(
-  request: LLMRequest,
+  request: ModelRequest,
   context: AnswerContext,
   answer: (lease: ReplicaLease) => Promise<LLMResponse>,
 ): Promise<LLMResponse> {
@@ -37,7 +38,7 @@ export async function answerWithRetries(
 }
 
 async function answerOnSomeReplica(
-  request: LLMRequest,
+  request: ModelRequest,
   context: AnswerContext,
   answer: (lease: ReplicaLease) => Promise<LLMResponse>,
 ): Promise<LLMResponse> {
@@ -67,7 +68,7 @@ async function answerOnSomeReplica(
 
 /** The request as routers see it. */
 export function pendingRequest(
-  request: LLMRequest,
+  request: ModelRequest,
   attempt: number,
   triedReplicaIds: ReadonlySet<string>,
 ): PendingRequest {
@@ -77,7 +78,7 @@ export function pendingRequest(
     sessionId: request.sessionId,
     attempt,
     triedReplicaIds,
-    promptText: () => promptText(request),
+    promptText: () => (request.method === "forward" ? undefined : promptText(request)),
   };
 }
 

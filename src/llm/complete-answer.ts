@@ -1,4 +1,5 @@
 import type { EngineErrorOrigin } from "../errors/engine-error.ts";
+import type { EngineResponseError } from "../errors/engine-response-error.ts";
 import { EngineStreamError } from "../errors/engine-stream-error.ts";
 import { errorEventStatus } from "../protocol/engine-error-body.ts";
 import { type JsonObjectIndex, scanJsonObject } from "../protocol/json-object-index.ts";
@@ -16,22 +17,48 @@ const internalFields = ["kv_transfer_params", "ec_transfer_params"] as const;
  *   one of them was not finished
  */
 export function completeAnswer(body: Buffer, origin: EngineErrorOrigin): Uint8Array {
-  let index: JsonObjectIndex;
-  try {
-    index = scanJsonObject(body);
-  } catch (cause) {
-    throw new EngineStreamError(origin, "malformed", { cause });
-  }
-  if (index.kind("error") === "object" || index.kind("error") === "string") {
-    const status = errorEventStatus({ error: index.value("error") });
-    throw engineErrorResponse(origin, status, undefined, body);
-  }
+  const index = scanAnswer(body, origin);
+  if (hasError(index)) throw errorObject(index, origin);
   if (index.kind("choices") !== "array") throw new EngineStreamError(origin, "malformed");
   const choices = index.value("choices") as readonly { readonly finish_reason?: unknown }[];
   if (choices.length === 0) throw new EngineStreamError(origin, "swallowed");
   if (choices.some((choice) => typeof choice?.finish_reason !== "string")) {
     throw new EngineStreamError(origin, "truncated");
   }
+  return withoutInternalFields(index);
+}
+
+/**
+ * The same for an answer whose shape is not known here, for example embeddings.
+ *
+ * @throws EngineResponseError for an error object under status 200; EngineStreamError when it is no JSON object
+ */
+export function forwardedAnswer(body: Buffer, origin: EngineErrorOrigin): Uint8Array {
+  const index = scanAnswer(body, origin);
+  // A response of the Responses API tells of its own failure, and has an id: it is an answer.
+  if (hasError(index) && !index.has("id")) throw errorObject(index, origin);
+  return withoutInternalFields(index);
+}
+
+function scanAnswer(body: Buffer, origin: EngineErrorOrigin): JsonObjectIndex {
+  try {
+    return scanJsonObject(body);
+  } catch (cause) {
+    throw new EngineStreamError(origin, "malformed", { cause });
+  }
+}
+
+function hasError(index: JsonObjectIndex): boolean {
+  const kind = index.kind("error");
+  return kind === "object" || kind === "string";
+}
+
+function errorObject(index: JsonObjectIndex, origin: EngineErrorOrigin): EngineResponseError {
+  const status = errorEventStatus({ error: index.value("error") });
+  return engineErrorResponse(origin, status, undefined, index.bytes);
+}
+
+function withoutInternalFields(index: JsonObjectIndex): Uint8Array {
   const present = internalFields.filter((field) => index.has(field));
-  return present.length === 0 ? body : Buffer.concat(spliceJsonObject(index, { remove: present }));
+  return present.length === 0 ? index.bytes : Buffer.concat(spliceJsonObject(index, { remove: present }));
 }

@@ -1,5 +1,6 @@
 import type { LLMConfig } from "../config/llm-config.ts";
 import type { DeploymentInstance } from "../serve/deployment-context.ts";
+import type { ForwardRequest } from "./forward-request.ts";
 import type { LLMRequest } from "./llm-request.ts";
 import type { LLMResponse } from "./llm-response.ts";
 
@@ -11,6 +12,12 @@ export interface LLMServerProtocol extends DeploymentInstance {
   chat(request: LLMRequest): Promise<LLMResponse>;
   /** @throws ServeLLMError when nothing was promised to the client yet */
   completions(request: LLMRequest): Promise<LLMResponse>;
+  /**
+   * Everything that is neither: goes to an answering engine as it came, and its answer comes back uninterpreted.
+   *
+   * @throws ServeLLMError when nothing was promised to the client yet
+   */
+  forward(request: ForwardRequest): Promise<LLMResponse>;
   /** Throws when it can't serve. */
   checkHealth(): void;
 }

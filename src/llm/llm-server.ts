@@ -1,6 +1,7 @@
 import type { LLMConfig } from "../config/llm-config.ts";
 import { DeploymentUnavailableError } from "../errors/deployment-unavailable-error.ts";
 import { EngineTimeoutError } from "../errors/engine-timeout-error.ts";
+import type { ReplicaLease } from "../replicas/replica.ts";
 import type { DeploymentContext, DeploymentStatusDetails } from "../serve/deployment-context.ts";
 import type { DeploymentInit } from "../serve/deployment.ts";
 import { EnginePool } from "../serve/engine-pool.ts";
@@ -8,6 +9,8 @@ import { answerWithRetries } from "./answer-with-retries.ts";
 import { type AnsweringOptions, answeringOptionsOf } from "./answering-options.ts";
 import { Attempts } from "./attempts.ts";
 import { enginePoolInit } from "./engine-pool-init.ts";
+import { type ForwardContext, startForward } from "./forward-leg.ts";
+import type { ForwardRequest, ModelRequest } from "./forward-request.ts";
 import type { LLMRequest } from "./llm-request.ts";
 import type { LLMResponse } from "./llm-response.ts";
 import type { LLMServerProtocol } from "./llm-server-protocol.ts";
@@ -54,6 +57,10 @@ export class LLMServer implements LLMServerProtocol {
     return this.#generate(request);
   }
 
+  forward(request: ForwardRequest): Promise<LLMResponse> {
+    return this.#answer(request, (lease, recorder, context) => startForward(request, lease, recorder, context));
+  }
+
   start(): Promise<void> {
     return this.pool.start();
   }
@@ -73,19 +80,26 @@ export class LLMServer implements LLMServerProtocol {
   }
 
   #generate(request: LLMRequest): Promise<LLMResponse> {
+    return this.#answer(request, (lease, recorder, context) => decodeOnly(request, lease, recorder, context));
+  }
+
+  #answer(
+    request: ModelRequest,
+    send: (lease: ReplicaLease, recorder: TraceRecorder, context: ForwardContext) => Promise<LLMResponse>,
+  ): Promise<LLMResponse> {
     const { clock, random } = this.context;
     this.#retryBudget.deposit();
     limitTotalTime(request, this.llmConfig, this.context);
     const attempts = new Attempts(maxRetries, this.#retryBudget, random);
     const recorder = new TraceRecorder(request, this.context.name, "single", clock);
     return answerWithRetries(request, { handle: this.pool.handle, attempts, recorder, clock }, (lease) =>
-      decodeOnly(request, lease, recorder, { clock, random, answering: this.#answering }),
+      send(lease, recorder, { clock, random, answering: this.#answering }),
     );
   }
 }
 
 /** Ends the request with 504 when its whole time is over. */
-export function limitTotalTime(request: LLMRequest, config: LLMConfig, context: DeploymentContext): void {
+export function limitTotalTime(request: ModelRequest, config: LLMConfig, context: DeploymentContext): void {
   const limit = config.client.totalTimeoutMs;
   const timer = context.clock.setTimer(() => {
     request.cancel.cancel(new EngineTimeoutError({ phase: "total", replica: context.name }, "totalTimeoutMs", limit));

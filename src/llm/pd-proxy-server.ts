@@ -14,6 +14,7 @@ import {
   type DisaggregationDecision,
 } from "./disaggregation-decision.ts";
 import { KvHolds } from "./kv-holds.ts";
+import type { ForwardRequest } from "./forward-request.ts";
 import type { LLMRequest } from "./llm-request.ts";
 import type { LLMResponse } from "./llm-response.ts";
 import { LLMServer, limitTotalTime } from "./llm-server.ts";
@@ -82,6 +83,11 @@ export class PDProxyServer implements LLMServerProtocol {
 
   completions(request: LLMRequest): Promise<LLMResponse> {
     return this.#generate(request);
+  }
+
+  /** Everything else is decode's alone. */
+  forward(request: ForwardRequest): Promise<LLMResponse> {
+    return this.#decode.forward(request);
   }
 
   /**

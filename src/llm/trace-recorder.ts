@@ -4,7 +4,7 @@ import { publishRequest } from "../observability/channels.ts";
 import type { LegTrace, RequestTrace } from "../observability/request-trace.ts";
 import type { ReplicaLease } from "../replicas/replica.ts";
 import type { DecodeOnlyReason } from "./disaggregation-decision.ts";
-import type { LLMRequest } from "./llm-request.ts";
+import type { ModelRequest } from "./forward-request.ts";
 
 /** Writes the story of one request while it happens, and publishes it when the request is over. */
 export class TraceRecorder {
@@ -12,7 +12,7 @@ export class TraceRecorder {
   readonly #clock: Clock;
   readonly #began: number;
 
-  constructor(request: LLMRequest, deployment: string, mode: RequestTrace["mode"], clock: Clock) {
+  constructor(request: ModelRequest, deployment: string, mode: RequestTrace["mode"], clock: Clock) {
     this.#clock = clock;
     this.#began = clock.now();
     this.trace = {

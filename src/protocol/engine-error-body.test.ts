@@ -133,6 +133,9 @@ it("takes the status of an error event from its code, else 500", () => {
   expect(errorEventStatus({ error: { code: 400 } })).toBe(400);
   expect(errorEventStatus({ error: { code: "404" } })).toBe(404);
   expect(errorEventStatus({ code: 503 })).toBe(503);
+  expect(errorEventStatus({ error: { code: 0, type: "NotFoundError" } })).toBe(404);
+  expect(errorEventStatus({ error: { code: "json_parse_error", type: "invalid_request_error" } })).toBe(400);
+  expect(errorEventStatus({ error: { type: "constructor" } })).toBe(500);
   for (const value of [
     { error: { code: "server_error" } },
     { error: "x" },

@@ -57,14 +57,23 @@ export function engineErrorFromValue(status: number, value: unknown): EngineErro
   return fallback(status, describeDetail(root["detail"]));
 }
 
+/** Statuses by what servers call them: vLLM's names, and OpenAI's for a client's fault. */
+const statusByType: Readonly<Record<string, number>> = {
+  invalid_request_error: 400,
+  ...Object.fromEntries(Object.entries(typeByStatus).map(([status, type]) => [type, Number(status)])),
+};
+
 /**
- * The status an error event within a stream stands for: its numeric `code` when that is an HTTP error status,
- * otherwise 500.
+ * The status an error event within a stream stands for: its numeric `code` when that is an HTTP error status, else
+ * what its `type` says, else 500. vLLM's Rust front end writes words into `code`.
  */
 export function errorEventStatus(value: unknown): number {
   const root = asJsonObject(value);
-  const code = Number((asJsonObject(root?.["error"]) ?? root)?.["code"]);
-  return Number.isInteger(code) && code >= 400 && code <= 599 ? code : 500;
+  const error = asJsonObject(root?.["error"]) ?? root;
+  const code = Number(error?.["code"]);
+  if (Number.isInteger(code) && code >= 400 && code <= 599) return code;
+  const type = error?.["type"];
+  return (typeof type === "string" && Object.hasOwn(statusByType, type) ? statusByType[type] : undefined) ?? 500;
 }
 
 function fromFields(status: number, fields: Readonly<Record<string, unknown>>): EngineErrorBody {

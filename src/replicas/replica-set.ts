@@ -140,6 +140,7 @@ function sameSettings(a: Endpoint, b: Endpoint): boolean {
 
 /** Everything that makes an endpoint what it is, in an order of its own. */
 function settings({ name, apiKey, headers, labels, pairGroup, dpRanks }: Endpoint): string {
-  const sorted = (map: Readonly<Record<string, string>> = {}): readonly unknown[] => Object.entries(map).toSorted();
+  const sorted = (map: Readonly<Record<string, string>> = {}): readonly unknown[] =>
+    Object.entries(map).toSorted(([one], [other]) => (one < other ? -1 : 1));
   return JSON.stringify([name, apiKey, sorted(headers), sorted(labels), pairGroup, dpRanks]);
 }

@@ -1,5 +1,5 @@
 import { BackPressureError } from "../errors/back-pressure-error.ts";
-import { ServeLLMError } from "../errors/serve-llm-error.ts";
+import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
 import type { Clock, Timer } from "../internal/clock.ts";
 
@@ -104,7 +104,7 @@ export class AdmissionQueue<T> {
 
   /** Turns everybody away. */
   rejectAll(error: ServeLLMError): void {
-    for (const entry of [...this.#entries]) this.#fail(entry, error);
+    while (this.#entries.length > 0) this.#fail(this.#entries[0]!, error);
   }
 
   #insert(entry: Entry<T>): void {

@@ -23,7 +23,8 @@ export function ingressApplication(
   );
   return deployment(ingressClass)
     .options(mergeIngressOptions(ingressClass.getDeploymentOptions(llmConfigs), ingressDeploymentConfig))
-    .bind({ ...ingressClsConfig.ingressExtraKwargs, llmDeployments: servers });
+    .bind({ ...ingressClsConfig.ingressExtraKwargs, llmDeployments: servers })
+    .checked();
 }
 
 /** What the user says wins; a fixed number of replicas drops the default autoscaling. Ray's rule. */

@@ -1,4 +1,5 @@
 import { parseDeploymentOptions } from "../config/deployment-options.ts";
+import type { Discovery } from "../config/endpoint.ts";
 import type { LLMConfig } from "../config/llm-config.ts";
 import type { RequestRouterConfig } from "../config/request-router-config.ts";
 import { staticDiscovery } from "../discovery/static-discovery.ts";
@@ -11,15 +12,14 @@ import type { EnginePoolInit } from "../serve/engine-pool.ts";
 /**
  * What a pool is made from: the endpoints and client of a model's configuration, and the options its deployment has.
  *
- * @throws ConfigurationError when an option is not usable, or no endpoints are given
+ * @throws ConfigurationError when an option is not usable
  */
 export function enginePoolInit(config: LLMConfig, context: DeploymentContext): EnginePoolInit {
   const { config: options } = parseDeploymentOptions(context.options);
   const { endpoints } = config;
-  if (endpoints === undefined) throw noEndpoints(context.name);
   return {
     deployment: context.name,
-    endpoints: typeof endpoints === "function" ? endpoints : staticDiscovery(endpoints),
+    endpoints: discoveryOf(endpoints, context.name),
     client: config.client,
     router: makeRouter(options.requestRouterConfig, context),
     clock: context.clock,
@@ -47,6 +47,15 @@ function makeRouter(config: RequestRouterConfig, context: DeploymentContext): Re
   return typeof requestRouterClass === "function"
     ? (requestRouterClass as unknown as RequestRouterFactory)(routerContext)
     : createRequestRouter(requestRouterClass, routerContext);
+}
+
+/** A configuration without endpoints can be checked and exported; it just can't be started. */
+function discoveryOf(endpoints: LLMConfig["endpoints"], deployment: string): Discovery {
+  if (typeof endpoints === "function") return endpoints;
+  if (endpoints !== undefined) return staticDiscovery(endpoints);
+  return () => {
+    throw noEndpoints(deployment);
+  };
 }
 
 function noEndpoints(deployment: string): ConfigurationError {

@@ -158,7 +158,7 @@ export class EventStreamMonitor {
     }
     if (usagePattern.test(data)) this.#usageText = data;
     const isError = event.event === "error" || errorPattern.test(data);
-    if (this.#sawContent && !isError && !finishReasonPattern.test(data)) return;
+    if (this.#sawContent && !isError && looksWhole(data) && !finishReasonPattern.test(data)) return;
     const chunk = asJsonObject(tryParse(data));
     if (chunk === undefined) {
       if (event.event === "error") this.#reportError(data);
@@ -189,6 +189,11 @@ export class EventStreamMonitor {
       this.#sawContent ||= hasContent(choice);
     }
   }
+}
+
+/** True when it begins and ends as a JSON object does: enough to notice an event that was cut or garbled. */
+function looksWhole(data: string): boolean {
+  return data.charCodeAt(0) === 0x7b && data.charCodeAt(data.length - 1) === 0x7d;
 }
 
 function hasContent(choice: Readonly<Record<string, unknown>>): boolean {

@@ -101,7 +101,8 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
 
   /** @internal For tests and tools: puts in another clock, randomness or log, before the start. */
   withEnvironment(environment: Partial<ApplicationEnvironment>): this {
-    if (this.#graph !== undefined) throw new TypeError("The application was made already.");
+    if (this.#starting !== undefined) throw new TypeError("The application was started already.");
+    this.#graph = undefined;
     this.#environment = { ...this.#environment, ...environment };
     return this;
   }
@@ -109,6 +110,12 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
   /** What the configuration asks for that remote engines can't be made to do, or that may surprise its author. */
   notes(): readonly string[] {
     return this.#notes;
+  }
+
+  /** @internal Used by builders: makes the instances, so that everything wrong with them shows now. Starts nothing. */
+  checked(): this {
+    this.#root();
+    return this;
   }
 
   /** @internal Used by builders. */

@@ -1,0 +1,217 @@
+import { readFileSync } from "node:fs";
+
+import { readImportPath } from "../config/import-path.ts";
+import { suggestion } from "../config/nearest-name.ts";
+import { parseConfig } from "../config/parse-config.ts";
+import type { PDServingArgsInit } from "../config/pd-serving-args.ts";
+import { parseYaml } from "../config/read-yaml.ts";
+import {
+  resolveServeDeploy,
+  type ServeApplicationConfig,
+  type ServeDeployConfig,
+  serveDeploySchema,
+} from "../config/serve-deploy-schema.ts";
+import type { LLMServingArgsInit } from "../config/serving-args.ts";
+import { ConfigurationError, type ConfigIssue } from "../errors/configuration-error.ts";
+import type { OpenAiIngress } from "../ingress/openai-ingress.ts";
+import type { Application } from "../serve/application.ts";
+import { buildOpenaiApp } from "./build-openai-app.ts";
+import { buildPdOpenaiApp } from "./build-pd-openai-app.ts";
+import { BuilderArguments, type EngineSources } from "./builder-arguments.ts";
+import { overrideDeployments } from "./override-deployments.ts";
+
+/** One application of a Serve config file, built and not started. */
+export interface LoadedApplication {
+  /** Unique in its file. @default "default" */
+  readonly name: string;
+  /** Path it answers under; null for no HTTP. @default "/" */
+  readonly routePrefix: string | null;
+  /** The builder, as the file names it. */
+  readonly importPath: string;
+  readonly app: Application<OpenAiIngress>;
+}
+
+/** A Serve config file with its applications built. */
+export interface LoadedConfig {
+  readonly applications: readonly LoadedApplication[];
+  /** What the file says about the HTTP server; undefined where it says nothing. */
+  readonly http: {
+    readonly host: string | undefined;
+    /** 0 to 65535. */
+    readonly port: number | undefined;
+    /** Path all routes are below. @default "" */
+    readonly rootPath: string;
+    /** Milliseconds an idle connection is kept. */
+    readonly keepAliveTimeoutMs: number | undefined;
+  };
+  /** What the file asks for and can't have an effect here. */
+  readonly notes: readonly string[];
+}
+
+/** What a Ray config file lacks: where the engines are. */
+export type LoadConfigOptions = EngineSources;
+
+type AppBuilder = (args: Readonly<Record<string, unknown>>) => Application<OpenAiIngress>;
+
+/** Ray's app builders by their Python name, and by ours. */
+const builders: ReadonlyMap<string, AppBuilder> = new Map<string, AppBuilder>([
+  ["build_pd_openai_app", (args) => buildPdOpenaiApp(args as unknown as PDServingArgsInit)],
+  ["build_openai_app", (args) => buildOpenaiApp(args as unknown as LLMServingArgsInit)],
+]);
+const modules = ["ray.serve.llm", "serve-llm"];
+
+/**
+ * Reads a Ray Serve config file and builds its applications; starts nothing. Ray's file runs unmodified: it names no
+ * endpoints, so they come from `options`, or stand in the file as `endpoints` of an LLM config (ours).
+ *
+ * @param source path of a file, or YAML text (anything with a line break, or starting with `{`), or what was parsed
+ * @example const { applications } = serve.loadConfig("serve.yaml", { prefill: ["http://p0:8000"], decode: ["http://d0:8000"] });
+ * @throws ConfigurationError naming every problem of the first step that found any
+ */
+export function loadConfig(
+  source: string | Readonly<Record<string, unknown>>,
+  options: LoadConfigOptions = {},
+): LoadedConfig {
+  const given = parseConfig(
+    serveDeploySchema,
+    typeof source === "string" ? readSource(source) : source,
+    subject,
+  );
+  const config = resolveServeDeploy(given);
+  refuseTls(config);
+  const chosen = config.applications.map(({ importPath }, index) => builderFor(importPath, index));
+  const engines = new BuilderArguments(options, config.httpOptions.requestTimeoutS);
+  const prepared = config.applications.map((application, index) =>
+    within(["applications", index, "args"], () => engines.prepare(application.args)),
+  );
+  engines.refuseUnused();
+  const applications = config.applications.map((application, index): LoadedApplication => {
+    const { name, routePrefix, importPath } = application;
+    const build = chosen[index]!;
+    const built = within(["applications", index, "args"], () => build(prepared[index]!));
+    const app = within(["applications", index], () => overrideDeployments(built, application));
+    return { name, routePrefix, importPath, app };
+  });
+  const { host, port, keepAliveTimeoutS } = given.httpOptions ?? {};
+  return {
+    applications,
+    http: {
+      host,
+      port,
+      rootPath: config.httpOptions.rootPath,
+      keepAliveTimeoutMs: keepAliveTimeoutS === undefined ? undefined : keepAliveTimeoutS * 1000,
+    },
+    notes: [
+      ...fileNotes(config),
+      ...config.applications.flatMap((application) =>
+        applicationNotes(application).map((note) => `${application.name}: ${note}`),
+      ),
+      ...applications.flatMap(({ name, app }) => app.notes().map((note) => `${name}: ${note}`)),
+    ],
+  };
+}
+
+const subject = "Serve config";
+
+function readSource(source: string): unknown {
+  if (source.includes("\n") || source.trimStart().startsWith("{")) return parseYaml(source, subject);
+  try {
+    return parseYaml(readFileSync(source, "utf8"), `${subject} ${source}`);
+  } catch (error) {
+    if (error instanceof ConfigurationError) throw error;
+    const missing = error instanceof Error && "code" in error && error.code === "ENOENT";
+    const reason = missing ? "there is no such file" : String(error);
+    throw invalid([{ path: [], type: "value_error", message: `Could not read ${source}: ${reason}` }], error);
+  }
+}
+
+function builderFor(importPath: string, index: number): AppBuilder {
+  const { module, name } = readImportPath(importPath) ?? { module: "", name: importPath };
+  const builder = builders.get(name) ?? builders.get(pythonName(name));
+  if (builder !== undefined && modules.includes(module)) return builder;
+  const known = modules.flatMap((each) =>
+    [...builders.keys()].map(
+      (builderName) => `${each}:${each === "serve-llm" ? ownName(builderName) : builderName}`,
+    ),
+  );
+  throw invalid([
+    {
+      path: ["applications", index, "import_path"],
+      type: "import_error",
+      message: `Nothing can be imported from Python here, and no builder has this path${suggestion(importPath, known)}`,
+      expected: known.join(", "),
+      received: importPath,
+    },
+  ]);
+}
+
+function pythonName(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+function ownName(name: string): string {
+  return name.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+function refuseTls({ httpOptions }: ServeDeployConfig): void {
+  const given = (["sslKeyfile", "sslCertfile", "sslKeyfilePassword", "sslCaCerts"] as const).filter(
+    (name) => httpOptions[name] !== null,
+  );
+  if (given.length === 0) return;
+  throw invalid(
+    given.map((name) => ({
+      path: ["http_options", pythonName(name)],
+      type: "value_error",
+      message:
+        "TLS towards clients is not served from a config file; mount app.handler on a node:https server",
+    })),
+  );
+}
+
+/** What has no effect on engines that run elsewhere, or is not there yet. */
+function fileNotes({
+  targetCapacity,
+  loggingConfig,
+  controllerOptions,
+}: ServeDeployConfig): readonly string[] {
+  return [
+    ...(targetCapacity === null
+      ? []
+      : ["target_capacity has no effect: engines are not started or stopped from here"]),
+    ...(loggingConfig === null ? [] : ["logging_config has no effect: log lines come from your own logger"]),
+    ...(controllerOptions === null
+      ? []
+      : ["controller_options has no effect: there is no controller process"]),
+  ];
+}
+
+function applicationNotes(application: ServeApplicationConfig): readonly string[] {
+  const { autoscalingPolicy, loggingConfig, externalScalerEnabled, runtimeEnv } = application;
+  return [
+    ...(autoscalingPolicy === null
+      ? []
+      : ["autoscaling_policy has no effect: the number of engines is yours"]),
+    ...(loggingConfig === null ? [] : ["logging_config has no effect: log lines come from your own logger"]),
+    ...(externalScalerEnabled
+      ? ["external_scaler_enabled has no effect: the number of engines is yours"]
+      : []),
+    ...(Object.keys(runtimeEnv).length === 0 ? [] : ["runtime_env has no effect: engines run elsewhere"]),
+  ];
+}
+
+/** Runs `build`, and puts `path` before the paths of the problems it finds. */
+function within<Result>(path: readonly (string | number)[], build: () => Result): Result {
+  try {
+    return build();
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    throw invalid(
+      error.issues.map((issue) => ({ ...issue, path: [...path, ...issue.path] })),
+      error,
+    );
+  }
+}
+
+function invalid(issues: readonly ConfigIssue[], cause?: unknown): ConfigurationError {
+  return new ConfigurationError(subject, issues, { cause });
+}

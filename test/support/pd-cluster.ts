@@ -1,0 +1,73 @@
+import { buildPdOpenaiApp } from "../../src/builders/build-pd-openai-app.ts";
+import type { ClientConfigInit } from "../../src/config/client-config.ts";
+import { LLMConfig } from "../../src/config/llm-config.ts";
+import type { LLMDeploymentOptions } from "../../src/config/llm-config-init.ts";
+import type { Application } from "../../src/serve/application.ts";
+import type { ApplicationEnvironment } from "../../src/serve/deployment-context.ts";
+import type { OpenAiIngress } from "../../src/ingress/openai-ingress.ts";
+import type { PDProxyOptions } from "../../src/llm/pd-proxy-options.ts";
+import { run, type RunningApplication } from "../../src/serve/run.ts";
+import { MockVLLMEngine, type MockVLLMEngineOptions } from "../../src/testing/index.ts";
+
+export interface PDClusterOptions {
+  readonly prefills?: number;
+  readonly decodes?: number;
+  readonly engine?: MockVLLMEngineOptions;
+  readonly client?: ClientConfigInit;
+  readonly prefillDeployment?: LLMDeploymentOptions;
+  readonly decodeDeployment?: LLMDeploymentOptions;
+  readonly proxy?: PDProxyOptions;
+  readonly ingress?: Readonly<Record<string, unknown>>;
+  readonly environment?: Partial<ApplicationEnvironment>;
+}
+
+/** Mock engines and an application in front of them, on a real port. */
+export interface PDCluster {
+  readonly prefills: readonly MockVLLMEngine[];
+  readonly decodes: readonly MockVLLMEngine[];
+  readonly engines: readonly MockVLLMEngine[];
+  readonly app: Application<OpenAiIngress>;
+  readonly server: RunningApplication<OpenAiIngress>;
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+export const model = "mock-model";
+
+/** Starts everything; call `stop` in the end. */
+export async function startPDCluster(options: PDClusterOptions = {}): Promise<PDCluster> {
+  const make = (role: "prefill" | "decode") => new MockVLLMEngine({ ...options.engine, role });
+  const prefills = Array.from({ length: options.prefills ?? 2 }, () => make("prefill"));
+  const decodes = Array.from({ length: options.decodes ?? 2 }, () => make("decode"));
+  const engines = [...prefills, ...decodes];
+  await Promise.all(engines.map((engine) => engine.start()));
+  const side = (pool: readonly MockVLLMEngine[], name: string, deploymentConfig: LLMDeploymentOptions = {}) =>
+    new LLMConfig({
+      modelLoadingConfig: { modelId: model },
+      engineKwargs: { kv_transfer_config: { kv_connector: "NixlConnector", kv_role: "kv_both" } },
+      deploymentConfig,
+      endpoints: pool.map((engine, index) => ({ url: engine.url, name: `${name}${index}` })),
+      client: options.client,
+    });
+  const app = buildPdOpenaiApp({
+    prefillConfig: side(prefills, "p", options.prefillDeployment),
+    decodeConfig: side(decodes, "d", options.decodeDeployment),
+    proxyClsConfig: { proxyExtraKwargs: options.proxy as Readonly<Record<string, unknown>> | undefined },
+    ingressClsConfig: { ingressExtraKwargs: options.ingress },
+  }).withEnvironment({ warn: () => undefined, ...options.environment });
+  const server = await run(app, { port: 0, name: `test-${nextName++}` });
+  return {
+    prefills,
+    decodes,
+    engines,
+    app,
+    server,
+    url: server.url,
+    async stop() {
+      await server.shutdown({ graceMs: 0 });
+      await Promise.all(engines.map((engine) => engine.stop()));
+    },
+  };
+}
+
+let nextName = 0;

@@ -62,7 +62,7 @@ const count: NumberRule = {
 };
 
 /**
- * Reads the environment. The only place in the library that looks at `process.env`.
+ * Reads the environment. This file is the only one that looks at `process.env`.
  *
  * @param variables read instead of the process's own
  * @throws {ConfigurationError} naming every variable that does not hold what it should
@@ -103,4 +103,10 @@ export function readEnvironment(
   };
   if (issues.length > 0) throw new ConfigurationError("Environment", issues);
   return environment;
+}
+
+/** An environment variable whose name the user chose (`--api-key-env NAME`); an empty one counts as not set. */
+export function environmentVariable(name: string): string | undefined {
+  const value = process.env[name];
+  return value === "" ? undefined : value;
 }

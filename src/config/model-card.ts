@@ -52,6 +52,11 @@ export function adapterFolder(basePath: string, modelId: string): string {
   return `${basePath}/${loraId(modelId)}`;
 }
 
+/** The configuration file of an adapter in a folder. */
+export function adapterConfigFile(folder: string): string {
+  return `${folder}${folder.endsWith("/") ? "" : "/"}adapter_config.json`;
+}
+
 /**
  * Metadata of an adapter from its `adapter_config.json`. Ray's `get_lora_model_metadata`.
  *

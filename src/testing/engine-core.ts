@@ -9,7 +9,7 @@ import { largestLeaseToken, type HandleIssuer, type KvParams } from "./kv-params
 import type { ResolvedMockOptions } from "./mock-engine-options.ts";
 import { RequestJournal } from "./request-journal.ts";
 import { seededRandom } from "./seeded-random.ts";
-import { SideChannelClient } from "./side-channel.ts";
+import { KvFetcher } from "./kv-fetcher.ts";
 
 /** A request that is generating, as far as the engine has to reach it. */
 export interface RunningGeneration {
@@ -42,7 +42,7 @@ export class EngineCore {
   sleeping = false;
   engineId = "";
   sideChannelPort = 0;
-  sideChannel = new SideChannelClient();
+  kvFetcher: KvFetcher;
   /** Ends the engine the way a failed assertion in EngineCore does; set by the owner. */
   onDeath: () => void = () => {};
   /** Kills the process, as it were; set by the owner. */
@@ -55,10 +55,20 @@ export class EngineCore {
     this.random = options.seed === undefined ? systemRandom : seededRandom(options.seed);
     this.ledger = new KvLedger(options.clock, options.numBlocks, options.kvLeaseMs);
     this.scheduler = new EngineScheduler(this.ledger, options.maxNumSeqs);
+    this.kvFetcher = this.newKvFetcher();
     this.journal = new RequestJournal(options.journalLimit);
     this.faults = new FaultSchedule(this.random, options.faults);
     this.adapters = new Map(Object.entries(options.adapters));
     this.systemFingerprint = `vllm-${options.version}-${this.random.id().slice(0, 8)}`;
+  }
+
+  newKvFetcher(): KvFetcher {
+    const { kvConnector, clock, kvLeaseMs } = this.options;
+    return new KvFetcher(kvConnector, clock, kvLeaseMs);
+  }
+
+  get usesMooncake(): boolean {
+    return this.options.kvConnector === "MooncakeConnector";
   }
 
   get issuer(): HandleIssuer {
@@ -85,6 +95,9 @@ export class EngineCore {
 
   /** True when the handle names everything needed to fetch its KV. */
   isComplete(kv: KvParams): boolean {
+    if (this.usesMooncake) {
+      return kv.transferId !== undefined && kv.engineId !== undefined && kv.bootstrapAddress !== undefined;
+    }
     const hasRequestId = kv.requestId !== undefined || this.options.handleFormat.omitRequestId === true;
     return kv.engineId !== undefined && kv.host !== undefined && kv.port !== undefined && hasRequestId;
   }
@@ -95,7 +108,7 @@ export class EngineCore {
    */
   releaseHandle(kv: KvParams | undefined): void {
     if (!this.fetchesKv(kv)) return;
-    if (!this.isComplete(kv) || !kv.hasBlockIds) this.onDeath();
-    else if (kv.requestId !== undefined) this.sideChannel.release(kv.host ?? "", kv.port ?? 0, kv.requestId);
+    if (!this.isComplete(kv) || !(kv.hasBlockIds || this.usesMooncake)) this.onDeath();
+    else this.kvFetcher.release(kv);
   }
 }

@@ -7,7 +7,6 @@ import { generationError, type EngineRefusal } from "./engine-refusal.ts";
 import type { SchedulerJob } from "./engine-scheduler.ts";
 import type { Fault } from "./fault-plan.ts";
 import type { GenerationRequest } from "./generation-request.ts";
-import { claimOf } from "./kv-params.ts";
 import { composeReply, type FinishReason, type Reply, type ReplyRules } from "./mock-answer.ts";
 import { decodeTokens } from "./mock-tokenizer.ts";
 import { prefillHandle } from "./prefill-handle.ts";
@@ -35,6 +34,7 @@ export class Generation implements SchedulerJob, RunningGeneration {
   #blockIds: readonly number[] = [];
   #phase: "new" | "waiting" | "running" | "over" = "new";
   #fetching = false;
+  #stopFetching: (() => void) | undefined;
   #timer: Timer | undefined;
   #heartbeat: Timer | undefined;
   #cachedTokens = 0;
@@ -90,7 +90,7 @@ export class Generation implements SchedulerJob, RunningGeneration {
     if (request.stream) this.writer.head(200, { "content-type": "text/event-stream; charset=utf-8" });
     this.#phase = "waiting";
     if (core.fetchesKv(request.kv)) {
-      if (!request.kv.blockIds.length) {
+      if (request.kv.blockIds.length === 0 && !core.usesMooncake) {
         core.onDeath();
         return;
       }
@@ -119,8 +119,8 @@ export class Generation implements SchedulerJob, RunningGeneration {
     this.#after(core.options.latency.kvTransferMs, () => {
       const { kv } = request;
       if (kv === undefined) return;
-      core.sideChannel.pull(kv.host ?? "", kv.port ?? 0, claimOf(kv, request.fingerprint), (refusal) => {
-        if (this.#phase === "running") this.#fetched(refusal);
+      this.#stopFetching = core.kvFetcher.fetch(kv, request.fingerprint, (refusal) => {
+        this.#fetched(refusal);
       });
     });
   }
@@ -182,6 +182,7 @@ export class Generation implements SchedulerJob, RunningGeneration {
     this.#heartbeat?.cancel();
     this.#sender?.cancel();
     if (this.#fetching) core.deferred--;
+    if (this.#fetching) this.#stopFetching?.();
     this.#fetching = false;
     core.generations.delete(this);
     if (this.#externalId !== undefined) core.requestIds.delete(this.#externalId);
@@ -207,8 +208,7 @@ export class Generation implements SchedulerJob, RunningGeneration {
   #beat(): void {
     const { kv } = this.request;
     this.#heartbeat = this.core.clock.setTimer(() => {
-      if (kv?.requestId !== undefined)
-        this.core.sideChannel.heartbeat(kv.host ?? "", kv.port ?? 0, kv.requestId);
+      if (kv !== undefined) this.core.kvFetcher.heartbeat(kv);
       this.#heartbeat?.refresh();
     }, this.core.options.kvLeaseMs / 6);
   }

@@ -1,6 +1,7 @@
 export { FakeClock, type FakeClockOptions } from "./fake-clock.ts";
 export type { Fault, FaultMatch, FaultPlan, FaultRule, MockPhase } from "./fault-plan.ts";
 export type { KvClaim, KvLedger, KvOutcome, KvRefusal, PinnedKv, RejectedClaim } from "./kv-ledger.ts";
+export type { MockKvConnector } from "./kv-fetcher.ts";
 export type { HandleFormat } from "./kv-params.ts";
 export { mockAnswer, type MockAnswerRequest } from "./mock-answer.ts";
 export type { MockLatency, MockVLLMEngineOptions, ResolvedMockOptions } from "./mock-engine-options.ts";

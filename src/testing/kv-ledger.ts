@@ -33,7 +33,8 @@ export interface KvClaim {
   readonly engineId: string;
   /** Undefined for handles in the old format, which carried none; the blocks identify the KV then. */
   readonly requestId: string | undefined;
-  readonly blockIds: readonly number[];
+  /** Undefined with connectors that leave the blocks to prefill. */
+  readonly blockIds: readonly number[] | undefined;
   readonly fingerprint: string;
   readonly tensorParallelSize: number;
   readonly promptTokens: number | undefined;
@@ -66,6 +67,7 @@ export class KvLedger {
   readonly #ended = new Map<string, KvOutcome>();
   readonly #rejected: RejectedClaim[] = [];
   readonly #counts = { issued: 0, consumed: 0, expired: 0, released: 0, lost: 0 };
+  readonly #pinWaiters = new Map<string, () => void>();
   #drainWaiters: (() => void)[] = [];
   /** Called whenever blocks become free. */
   onFreed: (() => void) | undefined;
@@ -135,11 +137,21 @@ export class KvLedger {
 
   /** Pins blocks, already taken, until fetched or until the lease ends. */
   pin(kv: PinnedKv): void {
+    this.#end(kv.requestId, "released");
     const timer = this.#clock.setTimer(() => {
       this.#end(kv.requestId, "expired");
     }, this.#leaseMs);
     this.#counts.issued++;
     this.#leases.set(kv.requestId, { kv, timer });
+    const waiting = this.#pinWaiters.get(kv.requestId);
+    this.#pinWaiters.delete(kv.requestId);
+    waiting?.();
+  }
+
+  /** Calls `onPinned` once this KV is pinned or was before; a release before that cancels it. */
+  whenPinned(requestId: string, onPinned: () => void): void {
+    if (this.#leases.has(requestId) || this.#ended.has(requestId)) onPinned();
+    else this.#pinWaiters.set(requestId, onPinned);
   }
 
   /** Decode waits for this KV in its queue: the lease starts over. */
@@ -154,6 +166,7 @@ export class KvLedger {
 
   /** Decode will not fetch this KV. True when it was pinned. */
   release(requestId: string): boolean {
+    this.#pinWaiters.delete(requestId);
     return this.#end(requestId, "released");
   }
 
@@ -200,7 +213,7 @@ export class KvLedger {
 
   #find(claim: KvClaim): Lease | undefined {
     if (claim.requestId !== undefined) return this.#leases.get(claim.requestId);
-    for (const lease of this.#leases.values()) if (lease.kv.blockIds[0] === claim.blockIds[0]) return lease;
+    for (const lease of this.#leases.values()) if (lease.kv.blockIds[0] === claim.blockIds?.[0]) return lease;
     return undefined;
   }
 
@@ -212,8 +225,10 @@ export class KvLedger {
       return outcome === undefined || outcome === "lost" ? "unknown" : outcome;
     }
     const { kv } = lease;
-    if (kv.blockIds.length !== claim.blockIds.length) return "wrong_blocks";
-    if (kv.blockIds.some((id, index) => id !== claim.blockIds[index])) return "wrong_blocks";
+    if (claim.blockIds !== undefined) {
+      if (kv.blockIds.length !== claim.blockIds.length) return "wrong_blocks";
+      if (kv.blockIds.some((id, index) => id !== claim.blockIds?.[index])) return "wrong_blocks";
+    }
     if (kv.fingerprint !== claim.fingerprint) return "wrong_prompt";
     if (kv.leaseToken !== claim.leaseToken) return "wrong_lease_token";
     if (kv.tensorParallelSize !== claim.tensorParallelSize) return "wrong_shape";

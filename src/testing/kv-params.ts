@@ -15,6 +15,10 @@ export interface KvParams {
   readonly tensorParallelSize: number;
   readonly promptTokens: number | undefined;
   readonly leaseToken: string | undefined;
+  /** Mooncake: what both legs share. */
+  readonly transferId: string | undefined;
+  /** Mooncake: base URL of prefill's bootstrap server. */
+  readonly bootstrapAddress: string | undefined;
   /** Prompt tokens sent along, which replace those of the messages. */
   readonly promptTokenIds: readonly number[] | undefined;
 }
@@ -51,6 +55,8 @@ export function readKvParams(value: unknown, bodyText: string): KvParams | undef
     tensorParallelSize: typeof params["tp_size"] === "number" ? params["tp_size"] : 1,
     promptTokens: typeof params["remote_num_tokens"] === "number" ? params["remote_num_tokens"] : undefined,
     leaseToken: /"remote_lease_token"\s*:\s*(-?[0-9.eE+]+)/.exec(bodyText)?.[1],
+    transferId: textOf(params["transfer_id"]),
+    bootstrapAddress: textOf(params["remote_bootstrap_addr"]),
     promptTokenIds: Array.isArray(promptTokenIds) ? promptTokenIds.map(Number) : undefined,
   };
 }
@@ -64,7 +70,7 @@ export function claimOf(params: KvParams, fingerprint: string): KvClaim {
   return {
     engineId: params.engineId ?? "",
     requestId: params.requestId,
-    blockIds: params.blockIds,
+    blockIds: params.hasBlockIds ? params.blockIds : undefined,
     fingerprint,
     tensorParallelSize: params.tensorParallelSize,
     promptTokens: params.promptTokens,

@@ -1,5 +1,6 @@
 import { systemClock, type Clock } from "../internal/clock.ts";
 import type { FaultPlan } from "./fault-plan.ts";
+import type { MockKvConnector } from "./kv-fetcher.ts";
 import type { HandleFormat } from "./kv-params.ts";
 
 /** How long a mock engine takes. All milliseconds of its clock, all 0 by default. */
@@ -49,8 +50,13 @@ export interface MockVLLMEngineOptions {
    * `recompute` the prompt. @default "fail"
    */
   readonly onBadHandle?: "fail" | "swallow" | "garbage" | "recompute" | undefined;
-  /** `null`: no connector, so that handles are neither given nor taken. @default "NixlConnector" */
-  readonly kvConnector?: "NixlConnector" | null | undefined;
+  /**
+   * `MooncakeConnector`: both legs run at once and meet by `transfer_id`, see {@link MockVLLMEngine.bootstrapUrl}.
+   * `null`: no connector, so that handles are neither given nor taken. @default "NixlConnector"
+   */
+  readonly kvConnector?: MockKvConnector | undefined;
+  /** Port of the bootstrap server, with Mooncake. @default 0: any free port (vLLM: 8998) */
+  readonly bootstrapPort?: number | undefined;
   /** Fixed engine id; a restart appends a number. @default random, new at each start */
   readonly engineId?: string | undefined;
   /** Tensor parallel size that handles name. @default 1 */
@@ -129,6 +135,7 @@ export function resolveMockOptions(options: MockVLLMEngineOptions): ResolvedMock
     },
     onBadHandle: options.onBadHandle ?? "fail",
     kvConnector: options.kvConnector === undefined ? "NixlConnector" : options.kvConnector,
+    bootstrapPort: options.bootstrapPort ?? 0,
     engineId: options.engineId,
     tensorParallelSize: options.tensorParallelSize ?? 1,
     dataParallelSize: options.dataParallelSize ?? 1,

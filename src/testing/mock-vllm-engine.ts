@@ -12,7 +12,8 @@ import {
   type ResolvedMockOptions,
 } from "./mock-engine-options.ts";
 import type { JournalEntry } from "./request-journal.ts";
-import { SideChannelClient, SideChannelServer } from "./side-channel.ts";
+import { MooncakeBootstrap } from "./mooncake-bootstrap.ts";
+import { SideChannelServer } from "./side-channel.ts";
 
 /**
  * A vLLM server without a model: real sockets, vLLM's routes and bytes, KV blocks and leases, prefill and decode
@@ -33,9 +34,11 @@ export class MockVLLMEngine {
   readonly #core: EngineCore;
   readonly #handler: EngineRequestHandler;
   readonly #sideChannel: SideChannelServer;
+  readonly #bootstrap: MooncakeBootstrap;
   readonly #sockets = new Set<Socket>();
   #server: Server | undefined;
   #port: number;
+  #bootstrapPort: number;
   #boots = 0;
   #cancelReady: (() => void) | undefined;
 
@@ -46,6 +49,8 @@ export class MockVLLMEngine {
     this.#port = core.options.port;
     this.#handler = new EngineRequestHandler(core);
     this.#sideChannel = new SideChannelServer(core.ledger, () => core.engineId);
+    this.#bootstrapPort = core.options.bootstrapPort;
+    this.#bootstrap = new MooncakeBootstrap(() => core.issuer);
     core.onDeath = () => this.#die();
     core.onCrash = () => void this.crash();
   }
@@ -63,6 +68,11 @@ export class MockVLLMEngine {
   /** Port of the HTTP server; stays the same over {@link restart}. */
   get port(): number {
     return this.#port;
+  }
+
+  /** Base URL of its Mooncake bootstrap server; only with that connector, once started. */
+  get bootstrapUrl(): string {
+    return `http://${this.#core.options.host}:${this.#bootstrapPort}`;
   }
 
   /** Id that its handles name; new after each start. */
@@ -128,6 +138,9 @@ export class MockVLLMEngine {
     if (this.#server !== server) return;
     try {
       core.sideChannelPort = await this.#sideChannel.listen(core.options.host, core.sideChannelPort);
+      if (core.usesMooncake) {
+        this.#bootstrapPort = await this.#bootstrap.listen(core.options.host, this.#bootstrapPort);
+      }
       await new Promise<void>((resolve, reject) => {
         server.once("error", reject);
         server.listen(this.#port, core.options.host, 1024, resolve);
@@ -228,9 +241,9 @@ export class MockVLLMEngine {
     this.#cancelReady?.();
     for (const generation of core.generations) generation.abort();
     core.ledger.lose();
-    core.sideChannel.close();
-    core.sideChannel = new SideChannelClient();
-    const closed = [this.#sideChannel.close()];
+    core.kvFetcher.close();
+    core.kvFetcher = core.newKvFetcher();
+    const closed = [this.#sideChannel.close(), this.#bootstrap.close()];
     for (const socket of this.#sockets) {
       closed.push(new Promise((resolve) => socket.once("close", () => resolve())));
       if (reset) socket.resetAndDestroy();

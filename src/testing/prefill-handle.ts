@@ -13,7 +13,8 @@ const none: PrefillHandle = { text: "null", pinned: [] };
 
 /**
  * Pins the KV of a prefill that is done and writes its handle. `null` for requests that did not ask, and for
- * streams, which have no place for a handle.
+ * streams, which have no place for a handle. With Mooncake always `null`: decode comes by its transfer id, and an
+ * answer that ended by itself drops the blocks.
  */
 export function prefillHandle(generation: Generation, blockIds: readonly number[]): PrefillHandle {
   const { core, request, fault } = generation;
@@ -32,16 +33,20 @@ export function prefillHandle(generation: Generation, blockIds: readonly number[
       pinned: [],
     };
   }
+  const { transferId } = request.kv ?? {};
+  if (core.usesMooncake && (transferId === undefined || generation.replies[0]?.finishReason !== "length"))
+    return none;
   const pinned = blockIds.slice(0, Math.ceil(prompt.length / options.blockSize));
   const kv = {
-    requestId: generation.internalId,
+    requestId: core.usesMooncake ? (transferId ?? "") : generation.internalId,
     blockIds: pinned,
     fingerprint: request.fingerprint,
     promptTokens: prompt.length,
-    tensorParallelSize: options.tensorParallelSize,
-    leaseToken: core.nextLeaseToken(),
+    tensorParallelSize: core.usesMooncake ? 1 : options.tensorParallelSize,
+    leaseToken: core.usesMooncake ? undefined : core.nextLeaseToken(),
   };
   ledger.pin(kv);
   if (fault?.kind === "expiredKv") ledger.expire(kv.requestId);
+  if (core.usesMooncake) return { text: "null", pinned };
   return { text: handleText(kv, core.issuer, fault?.kind === "wrongKv" ? fault : undefined), pinned };
 }

@@ -5,6 +5,7 @@ import type { KvClaim, KvLedger, KvRefusal } from "./kv-ledger.ts";
 /** One line on the wire, decode to prefill. */
 type SideChannelMessage =
   | { readonly id: number; readonly op: "pull"; readonly claim: KvClaim }
+  | { readonly id: number; readonly op: "pull_when_pinned"; readonly claim: KvClaim }
   | { readonly id: number; readonly op: "release"; readonly requestId: string }
   | { readonly id: number; readonly op: "heartbeat"; readonly requestId: string };
 
@@ -50,8 +51,9 @@ export class SideChannelServer {
       socket.on("close", () => this.#sockets.delete(socket));
       socket.on("error", () => socket.destroy());
       readLines(socket, (line) => {
-        const reply = this.#answer(JSON.parse(line) as SideChannelMessage);
-        if (reply !== undefined) socket.write(`${JSON.stringify(reply)}\n`);
+        this.#take(JSON.parse(line) as SideChannelMessage, (reply) =>
+          socket.write(`${JSON.stringify(reply)}\n`),
+        );
       });
     });
     this.#server = server;
@@ -70,18 +72,27 @@ export class SideChannelServer {
     if (server !== undefined) await new Promise<void>((resolve) => server.close(() => resolve()));
   }
 
-  #answer(message: SideChannelMessage): SideChannelReply | undefined {
+  #take(message: SideChannelMessage, answer: (reply: SideChannelReply) => void): void {
     switch (message.op) {
       case "pull":
-        return { id: message.id, refusal: this.#ledger.consume(this.#engineId(), message.claim) ?? null };
+        answer(this.#consume(message.id, message.claim));
+        return;
+      case "pull_when_pinned":
+        this.#ledger.whenPinned(message.claim.requestId ?? "", () => {
+          answer(this.#consume(message.id, message.claim));
+        });
+        return;
       case "release":
         this.#ledger.release(message.requestId);
-        return undefined;
+        return;
       case "heartbeat":
         this.#ledger.heartbeat(message.requestId);
-        return undefined;
+        return;
     }
-    return undefined;
+  }
+
+  #consume(id: number, claim: KvClaim): SideChannelReply {
+    return { id, refusal: this.#ledger.consume(this.#engineId(), claim) ?? null };
   }
 }
 
@@ -101,6 +112,19 @@ export class SideChannelClient {
     const id = this.#nextId++;
     peer.waiting.set(id, onDone);
     this.#send(peer, { id, op: "pull", claim });
+  }
+
+  /** Fetches KV that may not be computed yet: the answer comes when it is. */
+  pullWhenPinned(
+    host: string,
+    port: number,
+    claim: KvClaim,
+    onDone: (refusal: PullRefusal | undefined) => void,
+  ): void {
+    const peer = this.#connect(host, port);
+    const id = this.#nextId++;
+    peer.waiting.set(id, onDone);
+    this.#send(peer, { id, op: "pull_when_pinned", claim });
   }
 
   /** Tells the issuing engine that its KV will not be fetched (vLLM's notification for rejected requests). */

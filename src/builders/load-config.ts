@@ -1,16 +1,16 @@
 import { readFileSync } from "node:fs";
 
-import { readImportPath } from "../config/import-path.ts";
-import { suggestion } from "../config/nearest-name.ts";
+import { toSnakeCase } from "../config/casing.ts";
 import { parseConfig } from "../config/parse-config.ts";
 import type { PDServingArgsInit } from "../config/pd-serving-args.ts";
 import { parseYaml } from "../config/read-yaml.ts";
 import {
-  resolveServeDeploy,
-  type ServeApplicationConfig,
-  type ServeDeployConfig,
-  serveDeploySchema,
-} from "../config/serve-deploy-schema.ts";
+  type BuilderName,
+  parseServeConfig,
+  type ServeApplication,
+  type ServeConfig,
+} from "../config/serve-config.ts";
+import { serveDeploySchema } from "../config/serve-deploy-schema.ts";
 import type { LLMServingArgsInit } from "../config/serving-args.ts";
 import { ConfigurationError, type ConfigIssue } from "../errors/configuration-error.ts";
 import type { OpenAiIngress } from "../ingress/openai-ingress.ts";
@@ -53,12 +53,11 @@ export type LoadConfigOptions = EngineSources;
 
 type AppBuilder = (args: Readonly<Record<string, unknown>>) => Application<OpenAiIngress>;
 
-/** Ray's app builders by their Python name, and by ours. */
-const builders: ReadonlyMap<string, AppBuilder> = new Map<string, AppBuilder>([
-  ["build_pd_openai_app", (args) => buildPdOpenaiApp(args as unknown as PDServingArgsInit)],
-  ["build_openai_app", (args) => buildOpenaiApp(args as unknown as LLMServingArgsInit)],
-]);
-const modules = ["ray.serve.llm", "serve-llm"];
+/** The builders there are; Ray's others are refused by name. */
+const builders: Readonly<Partial<Record<BuilderName, AppBuilder>>> = {
+  buildPdOpenaiApp: (args) => buildPdOpenaiApp(args as unknown as PDServingArgsInit),
+  buildOpenaiApp: (args) => buildOpenaiApp(args as unknown as LLMServingArgsInit),
+};
 
 /**
  * Reads a Ray Serve config file and builds its applications; starts nothing. Ray's file runs unmodified: it names no
@@ -72,14 +71,10 @@ export function loadConfig(
   source: string | Readonly<Record<string, unknown>>,
   options: LoadConfigOptions = {},
 ): LoadedConfig {
-  const given = parseConfig(
-    serveDeploySchema,
-    typeof source === "string" ? readSource(source) : source,
-    subject,
-  );
-  const config = resolveServeDeploy(given);
+  const input = typeof source === "string" ? readSource(source) : source;
+  const config = parseServeConfig(input);
   refuseTls(config);
-  const chosen = config.applications.map(({ importPath }, index) => builderFor(importPath, index));
+  const chosen = config.applications.map(builderFor);
   const engines = new BuilderArguments(options, config.httpOptions.requestTimeoutS);
   const prepared = config.applications.map((application, index) =>
     within(["applications", index, "args"], () => engines.prepare(application.args)),
@@ -92,7 +87,8 @@ export function loadConfig(
     const app = within(["applications", index], () => overrideDeployments(built, application));
     return { name, routePrefix, importPath, app };
   });
-  const { host, port, keepAliveTimeoutS } = given.httpOptions ?? {};
+  // Only what the file itself says: Ray's default of 0.0.0.0 would open more than a person here expects.
+  const { host, port, keepAliveTimeoutS } = parseConfig(serveDeploySchema, input, subject).httpOptions ?? {};
   return {
     applications,
     http: {
@@ -113,10 +109,13 @@ export function loadConfig(
 
 const subject = "Serve config";
 
-function readSource(source: string): unknown {
-  if (source.includes("\n") || source.trimStart().startsWith("{")) return parseYaml(source, subject);
+function readSource(source: string): Readonly<Record<string, unknown>> {
+  // Both parsers refuse what is no object, with its place.
+  const parsed = (text: string, from: string): Readonly<Record<string, unknown>> =>
+    parseYaml(text, from) as Readonly<Record<string, unknown>>;
+  if (source.includes("\n") || source.trimStart().startsWith("{")) return parsed(source, subject);
   try {
-    return parseYaml(readFileSync(source, "utf8"), `${subject} ${source}`);
+    return parsed(readFileSync(source, "utf8"), `${subject} ${source}`);
   } catch (error) {
     if (error instanceof ConfigurationError) throw error;
     const missing = error instanceof Error && "code" in error && error.code === "ENOENT";
@@ -125,42 +124,33 @@ function readSource(source: string): unknown {
   }
 }
 
-function builderFor(importPath: string, index: number): AppBuilder {
-  const { module, name } = readImportPath(importPath) ?? { module: "", name: importPath };
-  const builder = builders.get(name) ?? builders.get(pythonName(name));
-  if (builder !== undefined && modules.includes(module)) return builder;
-  const known = modules.flatMap((each) =>
-    [...builders.keys()].map(
-      (builderName) => `${each}:${each === "serve-llm" ? ownName(builderName) : builderName}`,
-    ),
-  );
+function builderFor({ builder, importPath }: ServeApplication, index: number): AppBuilder {
+  const found = builder === undefined ? undefined : builders[builder];
+  if (found !== undefined) return found;
   throw invalid([
     {
       path: ["applications", index, "import_path"],
       type: "import_error",
-      message: `Nothing can be imported from Python here, and no builder has this path${suggestion(importPath, known)}`,
-      expected: known.join(", "),
+      message:
+        builder === undefined
+          ? "Nothing can be imported from a Python path here, and no builder of this library has it"
+          : `${builder} is not there yet`,
+      expected: Object.keys(builders)
+        .map((name) => `ray.serve.llm:${toSnakeCase(name)} (serve-llm:${name})`)
+        .join(" or "),
       received: importPath,
     },
   ]);
 }
 
-function pythonName(name: string): string {
-  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-}
-
-function ownName(name: string): string {
-  return name.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-}
-
-function refuseTls({ httpOptions }: ServeDeployConfig): void {
+function refuseTls({ httpOptions }: ServeConfig): void {
   const given = (["sslKeyfile", "sslCertfile", "sslKeyfilePassword", "sslCaCerts"] as const).filter(
     (name) => httpOptions[name] !== null,
   );
   if (given.length === 0) return;
   throw invalid(
     given.map((name) => ({
-      path: ["http_options", pythonName(name)],
+      path: ["http_options", toSnakeCase(name)],
       type: "value_error",
       message:
         "TLS towards clients is not served from a config file; mount app.handler on a node:https server",
@@ -169,11 +159,7 @@ function refuseTls({ httpOptions }: ServeDeployConfig): void {
 }
 
 /** What has no effect on engines that run elsewhere, or is not there yet. */
-function fileNotes({
-  targetCapacity,
-  loggingConfig,
-  controllerOptions,
-}: ServeDeployConfig): readonly string[] {
+function fileNotes({ targetCapacity, loggingConfig, controllerOptions }: ServeConfig): readonly string[] {
   return [
     ...(targetCapacity === null
       ? []
@@ -185,7 +171,7 @@ function fileNotes({
   ];
 }
 
-function applicationNotes(application: ServeApplicationConfig): readonly string[] {
+function applicationNotes(application: ServeApplication): readonly string[] {
   const { autoscalingPolicy, loggingConfig, externalScalerEnabled, runtimeEnv } = application;
   return [
     ...(autoscalingPolicy === null

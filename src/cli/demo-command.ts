@@ -126,7 +126,7 @@ interface DemoStatus {
 }
 
 function describe(status: DemoStatus, engines: DemoEngines): string {
-  const counts = status.deployments["PDProxyServer"]?.details?.["requests"] as
+  const counts = status.deployments["PDProxyServer"]?.details?.["pdHealth"] as
     | { readonly requests: number }
     | undefined;
   const { prefill, decode } = engines.running();

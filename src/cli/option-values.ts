@@ -1,4 +1,4 @@
-import { InvalidArgumentError, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 
 import { readBaseUrl } from "../config/endpoint.ts";
 
@@ -56,14 +56,25 @@ export function milliseconds(value: string): number {
   throw new InvalidArgumentError("Give a number of milliseconds above 0.");
 }
 
-/** Options every command that serves HTTP has. */
-export const portOption = (usual: number): Option =>
-  new Option("-p, --port <number>", "port to listen on; 0 takes any free one").argParser(port).default(usual);
+/** Where a command that serves HTTP listens. */
+export function portOption(usual?: number): Option {
+  const option = new Option("-p, --port <number>", "port to listen on; 0 takes any free one").argParser(port);
+  return usual === undefined ? option : option.default(usual);
+}
 
 /** See {@link portOption}. */
-export const hostOption = (): Option =>
-  new Option("--host <address>", "address to listen on; 0.0.0.0 for all").default("127.0.0.1");
+export function hostOption(): Option {
+  return new Option("--host <address>", "address to listen on; 0.0.0.0 for all").default("127.0.0.1");
+}
 
 /** Logs for machines. */
-export const jsonOption = (): Option =>
-  new Option("--json", "log one JSON object a line, for machines").default(false);
+export function jsonOption(): Option {
+  return new Option("--json", "log one JSON object a line, for machines").default(false);
+}
+
+/** The value of an environment variable that a user named; undefined when it is not set or empty. */
+export function environmentValue(name: string): string | undefined {
+  const reader = new Command().addOption(new Option("--value <value>").env(name));
+  const { value } = reader.parse([], { from: "user" }).opts<{ readonly value?: string | undefined }>();
+  return value === "" ? undefined : value;
+}

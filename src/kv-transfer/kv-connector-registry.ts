@@ -55,9 +55,15 @@ export function registerKvConnector(name: string, factory: KvConnectorFactory): 
   factories.set(name, factory);
 }
 
-/** Forgets a connector, also a built-in one; an unknown name is no error. Mirrors Ray's `unregister_backend`. */
-export function unregisterKvConnector(name: string): void {
+/**
+ * Forgets a connector, also a built-in one; an unknown name is no error. Mirrors Ray's `unregister_backend`.
+ *
+ * @returns what was registered, to be put back by whoever only wanted to replace it for a while
+ */
+export function unregisterKvConnector(name: string): KvConnectorFactory | undefined {
+  const factory = factories.get(name);
   factories.delete(name);
+  return factory;
 }
 
 /** True when a connector has its own rules here rather than the default ones. Mirrors Ray's `is_registered`. */

@@ -52,6 +52,8 @@ export type ConnectorSetupFunction = (config: KvTransferConfig, input: KvSetupIn
 export function portOffset(input: KvSetupInput): number {
   const kwargs = input.engineKwargs ?? {};
   const rank = kwargs["data_parallel_rank"];
+  // A boolean is an int in Python.
+  if (typeof rank === "boolean") return Number(rank);
   if (typeof rank === "number" && Number.isInteger(rank) && rank >= 0) return rank;
   if (input.replicaRank === undefined || input.replicaRank === null) {
     throw new ConfigurationError("KV transfer set-up", [

@@ -23,7 +23,7 @@ const setups: ReadonlyMap<string, ConnectorSetupFunction> = new Map([
 /**
  * What one engine of a deployment must be started with so that its KV connector works: environment,
  * `kv_transfer_config`, and what it tells its peers. Connectors without a set-up are left as they are; no
- * connector at all (null, `{}`, `[]`) is no error. Nothing is read from this process or changed.
+ * connector at all (null, `{}`, whatever Python calls false) is no error. Nothing is read from this process or changed.
  *
  * Mirrors Ray's `LLMConfig.setup_engine_backend()`, which changes the process it runs in. Two of Ray's defects are
  * gone: within a MultiConnector the changes reach the engine, and the first connector's metadata is published.
@@ -90,8 +90,8 @@ function sharedPortWarnings(setup: ConnectorSetup, input: KvSetupInput): readonl
     : [];
 }
 
+/** What Python calls false. */
 function isNothing(config: unknown): boolean {
-  if (config === undefined || config === null) return true;
   if (Array.isArray(config)) return config.length === 0;
-  return isJsonObject(config) && Object.keys(config).length === 0;
+  return isJsonObject(config) ? Object.keys(config).length === 0 : !config;
 }

@@ -1,6 +1,5 @@
 import { deepStrictEqual, ok, throws } from "node:assert/strict";
 
-import { ConfigurationError } from "../../../src/errors/configuration-error.ts";
 import { RequestError } from "../../../src/errors/request-error.ts";
 import { DefaultConnector } from "../../../src/kv-transfer/default-connector.ts";
 import type {
@@ -21,6 +20,7 @@ import { askForTokenIds } from "../../../src/kv-transfer/tokenize-once.ts";
 import { scanJsonObject } from "../../../src/protocol/json-object-index.ts";
 import { spliceJsonObject } from "../../../src/protocol/json-splice.ts";
 import { RawJson } from "../../../src/protocol/raw-json.ts";
+import type { GoldenCase, SkipReason } from "../golden-case.ts";
 import { isConfigurationError, setupInput } from "./kv-setup.ts";
 
 /**
@@ -40,18 +40,11 @@ import { isConfigurationError, setupInput } from "./kv-setup.ts";
  * - in a MultiConnector the first connector's metadata is published;
  * - group `proxy` (Ray's deprecated PDProxyServer): as for NixlConnector today, `max_completion_tokens` included.
  */
-export function check(kase: {
-  readonly input: unknown;
-  readonly expect: unknown;
-  readonly ray_defect?: unknown;
-}): void {
+export function check(kase: GoldenCase): void | SkipReason {
   const input = kase.input as Input;
   const expected = kase.expect as Expectation;
-  // Not a generate request: it never comes to a connector.
-  if (input.method !== "chat" && input.method !== "completions") {
-    ok(!expected.ok, "only chat and completions are disaggregated");
-    return;
-  }
+  // No generate request: the server never brings it to a connector.
+  if (input.method !== "chat" && input.method !== "completions") return "other-layer";
   registerKvConnector(
     "ConcurrentTestConnector",
     (config) => new ConcurrentTestConnector(String(config["kv_connector"])),
@@ -61,6 +54,7 @@ export function check(kase: {
   } finally {
     unregisterKvConnector("ConcurrentTestConnector");
   }
+  return undefined;
 }
 
 type Body = Readonly<Record<string, unknown>>;
@@ -112,7 +106,7 @@ class ConcurrentTestConnector implements KvConnector {
   }
 }
 
-/** Metadata that the corpus, made for Ray, could not have. */
+/** What replicas publish; the corpus, made for Ray, could not have it. */
 const ownPeers: Readonly<Record<string, PeerMetadata>> = {
   MooncakeConnector: { bootstrap_addr: "http://10.0.0.7:8998", engine_id: "engine-7" },
   P2pNcclConnector: { zmq_address: "10.0.0.7:21001" },
@@ -191,7 +185,7 @@ class CaseCheck {
       expected.message_contains?.some((text) => text.includes("mori_zmq_address")) === true;
     if (isPeerMissing && !this.#isMoriFirst()) {
       const isSame = (error: unknown): boolean =>
-        error instanceof ConfigurationError && isConfigurationError(error, expected.message_contains ?? []);
+        isConfigurationError(error, expected.message_contains ?? []);
       throws(() => connector.preparePrefillRequest(this.#request, peer), isSame);
       throws(() => connector.prepareDecodeRequest(this.#request, peer, undefined), isSame);
       return;

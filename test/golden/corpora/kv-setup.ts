@@ -6,12 +6,14 @@ import {
   isKvConnectorRegistered,
   registerKvConnector,
   unregisterKvConnector,
+  type KvConnectorFactory,
 } from "../../../src/kv-transfer/kv-connector-registry.ts";
 import type { KvSetupInput, KvSetupResult } from "../../../src/kv-transfer/kv-setup-context.ts";
 import { DefaultConnector } from "../../../src/kv-transfer/default-connector.ts";
 import { formatMoriioAddress, parseMoriioAddress } from "../../../src/kv-transfer/moriio-address.ts";
 import { parsePeerAddress } from "../../../src/kv-transfer/peer-address.ts";
 import { setupKvTransfer } from "../../../src/kv-transfer/setup-kv-transfer.ts";
+import type { GoldenCase, SkipReason } from "../golden-case.ts";
 
 /**
  * Checks one case of `kv-setup.jsonl`; throws when the library does something else than was recorded.
@@ -22,16 +24,20 @@ import { setupKvTransfer } from "../../../src/kv-transfer/setup-kv-transfer.ts";
  * - values of a wrong type are a ConfigurationError, also where Ray lets a number name a connector;
  * - a known connector in another case is a ConfigurationError;
  * - Mooncake and P2pNccl have connectors of their own here, so that no warning says they have none;
- * - what the engine's machine has installed (LMCache, an old vLLM) can't be seen from here;
+ * - null and empty count as not given (`engine_id`, extra configuration, environment), where Ray fails or goes on
+ *   with an empty text;
  * - a failing set-up returns no environment, where Ray has already changed some of its own.
  */
-export function check(kase: { readonly input: unknown; readonly expect: unknown; readonly ray_defect?: unknown }): void {
+export function check(kase: GoldenCase): void | SkipReason {
   const input = kase.input as Input;
   const expected = kase.expect as Expectation;
   if (input.registry !== undefined) checkRegistry(input.registry, expected);
   else if (input.build_zmq_address !== undefined) checkAddress(input.build_zmq_address, expected);
   else if (input.parse_peer_zmq !== undefined) checkPeer(input.parse_peer_zmq, expected);
+  // What the engine's machine has installed can't be seen from here.
+  else if (input.lmcache_installed === false || input.vllm_knows_nixl_env === false) return "python-only";
   else checkSetup(input, expected, kase.ray_defect !== undefined);
+  return undefined;
 }
 
 interface Input {
@@ -99,22 +105,24 @@ function checkSetup(input: Input, expected: Expectation, isDefect: boolean): voi
     }
     return result;
   };
-  const seesMachine = input.lmcache_installed === false || input.vllm_knows_nixl_env === false;
   const name = (input.kv_transfer_config as { kv_connector?: unknown } | undefined)?.kv_connector;
   const isMiscased =
     typeof name === "string" && !isKvConnectorRegistered(name) && knownNames.includes(name.toLowerCase());
   const isWrongType = name !== undefined && name !== null && typeof name !== "string";
-  const fixesNullId = isDefect && isNullEngineId(input.kv_transfer_config);
-  if ((!expected.ok && !seesMachine && !fixesNullId) || isMiscased || isWrongType) {
+  const fixesAbsent = isDefect && hasAbsent(input);
+  if ((!expected.ok && !fixesAbsent) || isMiscased || isWrongType) {
     throws(setup, (error) => isConfigurationError(error, expected.message_contains ?? []));
     return;
   }
   const result = setup();
-  if (seesMachine || fixesNullId) {
-    ok(typeof result.kvTransferConfig === "object");
+  if (!expected.ok) {
+    deepStrictEqual(result, setupKvTransfer(setupInput({ ...input, ...withoutAbsent(input) })));
     return;
   }
-  matches(isDefect ? withoutDefects(expected, input) : expected.kv_transfer_config ?? undefined, result.kvTransferConfig);
+  matches(
+    isDefect ? withoutDefects(expected, input) : expected.kv_transfer_config,
+    result.kvTransferConfig ?? null,
+  );
   matches(expected.env ?? {}, { ...input.env, ...result.env });
   const metadata = expected.sub_backends?.[0]?.replica_metadata ?? expected.replica_metadata ?? {};
   matches(metadata, result.replicaMetadata);
@@ -126,28 +134,50 @@ function checkSetup(input: Input, expected: Expectation, isDefect: boolean): voi
 
 const knownNames = ["nixlconnector", "lmcacheconnectorv1", "multiconnector", "moriioconnector"];
 
-function isNullEngineId(config: unknown): boolean {
-  return typeof config === "object" && config !== null && "engine_id" in config && config.engine_id === null;
+/** True when something is given as null or empty that then counts as not given. */
+function hasAbsent(input: Input): boolean {
+  const clean = withoutAbsent(input);
+  const count = (object: unknown): number => Object.keys(object ?? {}).length;
+  return (
+    count(clean.kv_transfer_config) < count(input.kv_transfer_config) || count(clean.env) < count(input.env)
+  );
+}
+
+function withoutAbsent(input: Input): Required<Pick<Input, "kv_transfer_config" | "env">> {
+  const isGiven = ([, value]: readonly [string, unknown]): boolean => value !== null && value !== "";
+  const config = (input.kv_transfer_config ?? {}) as Readonly<Record<string, unknown>>;
+  // Without its extra configuration a MultiConnector is wrong, not empty.
+  const isMulti = config["kv_connector"] === "MultiConnector";
+  return {
+    kv_transfer_config: isMulti ? config : Object.fromEntries(Object.entries(config).filter(isGiven)),
+    env: Object.fromEntries(Object.entries(input.env ?? {}).filter(isGiven)),
+  };
 }
 
 /** What Ray should have come to. */
 function withoutDefects(expected: Expectation, input: Input): unknown {
   const config = expected.kv_transfer_config as Record<string, unknown>;
   if (expected.sub_backends !== undefined) {
-    const given = input.kv_transfer_config as { kv_connector_extra_config: { connectors: Record<string, unknown>[] } };
+    const given = input.kv_transfer_config as {
+      kv_connector_extra_config: { connectors: Record<string, unknown>[] };
+    };
     const connectors = expected.sub_backends.map((sub, index) => ({
       ...given.kv_connector_extra_config.connectors[index],
-      ...pick(sub.kv_transfer_config, ["engine_id", "kv_connector_extra_config"]),
+      ...changed(sub.kv_transfer_config, config),
     }));
     return { ...config, kv_connector_extra_config: { ...given.kv_connector_extra_config, connectors } };
   }
   const fixed: Record<string, unknown> = { ...config };
   const id = config["engine_id"];
-  if (typeof id === "string" && id.startsWith("-")) fixed["engine_id"] = pattern(`^[A-Za-z0-9]{6}${escaped(id)}$`);
+  if (typeof id === "string" && id.startsWith("-"))
+    fixed["engine_id"] = pattern(`^[A-Za-z0-9]{6}${escaped(id)}$`);
   if ((input.times ?? 1) > 1) fixed["engine_id"] = onceOnly(id);
   const extra = config["kv_connector_extra_config"] as Record<string, unknown> | undefined;
   if (isPattern(extra?.["lmcache_rpc_port"]) && extra["lmcache_rpc_port"].$pattern.startsWith("^None")) {
-    fixed["kv_connector_extra_config"] = { ...extra, lmcache_rpc_port: pattern("^lmcache_rpc_port[A-Za-z0-9]{6}$") };
+    fixed["kv_connector_extra_config"] = {
+      ...extra,
+      lmcache_rpc_port: pattern("^lmcache_rpc_port[A-Za-z0-9]{6}$"),
+    };
   }
   return fixed;
 }
@@ -159,21 +189,29 @@ function onceOnly(id: unknown): unknown {
 }
 
 function checkRegistry(operations: NonNullable<Input["registry"]>, expected: Expectation): void {
-  const added = new Set<string>();
+  const original = new Map<string, KvConnectorFactory | undefined>();
+  for (const [, name] of operations) {
+    const factory = unregisterKvConnector(name);
+    original.set(name, factory);
+    if (factory !== undefined) registerKvConnector(name, factory);
+  }
   const warnings: string[] = [];
   try {
     const results: unknown[] = [];
-    for (const operation of operations) results.push(...runOperation(operation, added, warnings));
+    for (const operation of operations) results.push(...runOperation(operation, warnings));
     deepStrictEqual(results.length, expected.results?.length);
-    for (const [index, result] of results.entries()) sameResult(result, expected.results?.[index], operations);
+    for (const [index, result] of results.entries())
+      sameResult(result, expected.results?.[index], operations);
   } finally {
-    for (const name of added) unregisterKvConnector(name);
+    for (const [name, factory] of original) {
+      unregisterKvConnector(name);
+      if (factory !== undefined) registerKvConnector(name, factory);
+    }
   }
 }
 
 function runOperation(
   [operation, name, path]: readonly [string, string, string?],
-  added: Set<string>,
   warnings: string[],
 ): readonly unknown[] {
   try {
@@ -183,17 +221,21 @@ function runOperation(
       case "register":
         registerKvConnector(name, () => {
           // Ray imports the path when the connector is first needed; here, code is registered, and may fail.
-          if (path?.endsWith(":DefaultConnectorBackend") !== true) throw new Error(`cannot import ${path}`);
-          return new DefaultConnector(name);
+          const known = /^ray\.llm\..*:(\w+)Backend$/.exec(path ?? "")?.[1];
+          if (known === "DefaultConnector") return new DefaultConnector(name);
+          if (known !== undefined && isKvConnectorRegistered(known))
+            return createKvConnector({ kv_connector: known });
+          throw new Error(`cannot import ${path}`);
         });
-        added.add(name);
         return ["ok"];
       case "unregister":
         unregisterKvConnector(name);
-        added.delete(name);
         return ["ok"];
       case "get": {
-        const config = { kv_connector: name, kv_connector_extra_config: { connectors: [{ kv_connector: "NixlConnector" }] } };
+        const config = {
+          kv_connector: name,
+          kv_connector_extra_config: { connectors: [{ kv_connector: "NixlConnector" }] },
+        };
         const before = warnings.length;
         const connector = createKvConnector(config, { warn: (text) => warnings.push(text) });
         return [...warnings.slice(before).map((text) => ({ log_warning: text })), backendName(connector)];
@@ -215,7 +257,8 @@ function sameResult(result: unknown, expected: unknown, operations: NonNullable<
     return;
   }
   // Mooncake is registered here and is not in Ray.
-  if (expected === false && operations.some(([, name]) => name === "MooncakeConnector")) ok(result === true || result === false);
+  if (expected === false && operations.some(([, name]) => name === "MooncakeConnector"))
+    ok(result === true || result === false);
   else deepStrictEqual(result, expected);
 }
 
@@ -226,7 +269,10 @@ export function backendName(connector: { readonly name: string; readonly constru
     : `${connector.name}Backend`;
 }
 
-function checkAddress([host, handshakePort, notifyPort]: readonly [string, number, number], expected: Expectation): void {
+function checkAddress(
+  [host, handshakePort, notifyPort]: readonly [string, number, number],
+  expected: Expectation,
+): void {
   const address = formatMoriioAddress({ host, handshakePort, notifyPort });
   deepStrictEqual(address, expected.address);
   const parsed = parseMoriioAddress(address);
@@ -264,21 +310,32 @@ function escaped(text: string): string {
   return text.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
 }
 
-function pick(object: Readonly<Record<string, unknown>>, keys: readonly string[]): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(object).filter(([key]) => keys.includes(key)));
+/** What a sub-connector's set-up may change, as far as it is not what it inherited. */
+function changed(sub: Readonly<Record<string, unknown>>, parent: Readonly<Record<string, unknown>>): object {
+  const keys = Object.keys(sub).filter(
+    (key) => key === "kv_connector_extra_config" || (key === "engine_id" && sub[key] !== parent[key]),
+  );
+  return Object.fromEntries(keys.map((key) => [key, sub[key]]));
 }
 
 /** Deep equality, where the expected value may hold patterns. */
 function matches(expected: unknown, actual: unknown): void {
   if (isPattern(expected)) {
-    ok(typeof actual === "string" && new RegExp(expected.$pattern, "u").test(actual), `${String(actual)} is not ${expected.$pattern}`);
+    ok(
+      typeof actual === "string" && new RegExp(expected.$pattern, "u").test(actual),
+      `${String(actual)} is not ${expected.$pattern}`,
+    );
     return;
   }
   if (typeof expected !== "object" || expected === null) {
     deepStrictEqual(actual, expected);
     return;
   }
-  ok(typeof actual === "object" && actual !== null, `expected ${JSON.stringify(expected)}, got ${String(actual)}`);
+  ok(
+    typeof actual === "object" && actual !== null,
+    `expected ${JSON.stringify(expected)}, got ${String(actual)}`,
+  );
   deepStrictEqual(Object.keys(actual).sort(), Object.keys(expected).sort());
-  for (const [key, value] of Object.entries(expected)) matches(value, (actual as Record<string, unknown>)[key]);
+  for (const [key, value] of Object.entries(expected))
+    matches(value, (actual as Record<string, unknown>)[key]);
 }

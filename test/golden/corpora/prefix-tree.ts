@@ -4,6 +4,7 @@ import { PrefixCacheAffinityRouter } from "../../../src/routing/prefix-cache-aff
 import { PrefixTree } from "../../../src/routing/prefix-tree.ts";
 import { promptText } from "../../../src/routing/prompt-text.ts";
 import type { PendingRequest, ReplicaView } from "../../../src/routing/request-router.ts";
+import type { GoldenCase } from "../golden-case.ts";
 
 /**
  * Checks one case of `prefix-tree.jsonl`; throws when the library does something else than was recorded.
@@ -16,7 +17,7 @@ import type { PendingRequest, ReplicaView } from "../../../src/routing/request-r
  * Ray probes queue lengths it does not know; here the number in flight is always known, so that a probe's answer is
  * taken as that number, and a failed probe as nothing known (0).
  */
-export function check(kase: { readonly input: unknown; readonly expect: unknown }): void {
+export function check(kase: GoldenCase): void {
   const input = kase.input as TreeInput | RouterInput;
   if ("ops" in input) checkTree(input, kase.expect as TreeExpectation);
   else checkRouter(input, kase.expect as RouterExpectation);
@@ -48,9 +49,15 @@ function checkTree(input: TreeInput, expected: TreeExpectation): void {
   const results = input.ops.map((operation) => perform(tree, operation));
   deepStrictEqual(results, expected.results);
   const names = tree.tenants;
-  deepStrictEqual(Object.fromEntries(names.map((name) => [name, tree.charCount(name)])), expected.final.char_count);
+  deepStrictEqual(
+    Object.fromEntries(names.map((name) => [name, tree.charCount(name)])),
+    expected.final.char_count,
+  );
   deepStrictEqual(sorted(tree.snapshot()), sorted(expected.final.tree));
-  deepStrictEqual(Object.fromEntries(names.map((name) => [name, tree.recency(name)])), expected.final.lru_oldest_last);
+  deepStrictEqual(
+    Object.fromEntries(names.map((name) => [name, tree.recency(name)])),
+    expected.final.lru_oldest_last,
+  );
 }
 
 function perform(tree: PrefixTree, [kind, ...args]: Operation): unknown {
@@ -132,7 +139,10 @@ function checkRouter(input: RouterInput, expected: RouterExpectation): void {
   const isEligible = (id: string): boolean => eligible.some((replica) => replica.id === id);
   const recordedGroup = (expected.choice ?? []).filter(isEligible);
   const tree = new PrefixTree();
-  tree.addTenants(recorded.map((replica) => replica.id), 0);
+  tree.addTenants(
+    recorded.map((replica) => replica.id),
+    0,
+  );
   for (const [seen, replicaId] of history) tree.insert(seen, replicaId, 0);
   deepStrictEqual(
     group,

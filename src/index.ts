@@ -1,1 +1,159 @@
-export {};
+// The public surface: everything a user may rely on. Mock engines and the fake clock are in `serve-llm/testing`.
+
+// Ray's `serve` and `ray.serve.llm`.
+export { serve, type Serve } from "./builders/serve.ts";
+export { buildPdOpenaiApp } from "./builders/build-pd-openai-app.ts";
+export { buildOpenaiApp } from "./builders/build-openai-app.ts";
+export { buildLlmDeployment } from "./builders/build-llm-deployment.ts";
+export type { BuildDeploymentOptions, LLMServerClass } from "./builders/server-application.ts";
+export type { LoadConfigOptions, LoadedApplication, LoadedConfig } from "./builders/load-config.ts";
+export type { RunConfigOptions, RunningConfig } from "./builders/run-config.ts";
+export { PDProxyServer, type PDProxyServerArguments } from "./llm/pd-proxy-server.ts";
+export type { MissingKvPolicy, PDProxyOptions } from "./llm/pd-proxy-options.ts";
+export { LLMServer, type LLMServerArguments } from "./llm/llm-server.ts";
+export { OpenAiIngress, type IngressRequest, type OpenAiIngressArguments } from "./ingress/openai-ingress.ts";
+export { makeIngress, type IngressClass } from "./ingress/make-ingress.ts";
+export type { Route, RouteMap } from "./ingress/routes.ts";
+
+// Configuration.
+export { LLMConfig, type CheckpointConfig, type MultiplexConfig } from "./config/llm-config.ts";
+export type {
+  CallbackConfigInit,
+  ExperimentalConfigsInit,
+  LLMConfigInit,
+  LLMDeploymentOptions,
+  LoraConfigInit,
+  RayActorOptions,
+  RayLLMConfigInit,
+} from "./config/llm-config-init.ts";
+export type { LLMConfigSource } from "./config/config-source.ts";
+export type { IngressClsConfig, ProxyClsConfig } from "./config/class-config.ts";
+export type { PDServingArgsInit, RayPDServingArgsInit } from "./config/pd-serving-args.ts";
+export type { LLMServingArgsInit } from "./config/serving-args.ts";
+export type { AcceleratorConfig } from "./config/accelerators.ts";
+export type { AutoscalingOptions } from "./config/autoscaling-config.ts";
+export type { ClassReference } from "./config/class-reference.ts";
+export type { ClientConfig, ClientConfigInit, ClientTlsConfig } from "./config/client-config.ts";
+export type { DeploymentOptions } from "./config/deployment-options.ts";
+export type { Discovery, Endpoint, EndpointInit, EndpointsInit } from "./config/endpoint.ts";
+export type { ModelLoadingConfig } from "./config/model-loading-config.ts";
+export type { PlacementGroupConfig, ResourceBundle } from "./config/placement-group-config.ts";
+export type { RayCase } from "./config/ray-case.ts";
+export type { RequestRouterOptions } from "./config/request-router-config.ts";
+export {
+  parseServeConfig,
+  type BuilderName,
+  type ServeApplication,
+  type ServeConfig,
+} from "./config/serve-config.ts";
+export { staticDiscovery } from "./discovery/static-discovery.ts";
+
+// Applications, and what they are made of.
+export {
+  Application,
+  type ApplicationStatus,
+  type ApplicationStatusOverview,
+  type HandleOf,
+  type ShutdownOptions,
+} from "./serve/application.ts";
+export { Deployment, type BindArguments, type DeploymentInit } from "./serve/deployment.ts";
+export type {
+  ApplicationEnvironment,
+  DeployableClass,
+  DeploymentContext,
+  DeploymentInstance,
+  DeploymentStatus,
+  DeploymentStatusDetails,
+  DeploymentStatusTrigger,
+  ReplicaStatus,
+} from "./serve/deployment-context.ts";
+export type { RunningApplication, RunOptions } from "./serve/run.ts";
+export { LLMHandle, type CallOptions } from "./llm/llm-handle.ts";
+export type { LLMRequest } from "./llm/llm-request.ts";
+export type { CompleteResponse, LLMResponse, StreamingResponse } from "./llm/llm-response.ts";
+export type { LLMServerProtocol } from "./llm/llm-server-protocol.ts";
+export type { DecodeOnlyReason, DisaggregationDecision } from "./llm/disaggregation-decision.ts";
+export type { HttpRequest, HttpResponse } from "./adapters/http-exchange.ts";
+export type { NodeHandler } from "./adapters/node-handler.ts";
+export type { FetchHandler } from "./adapters/fetch-handler.ts";
+export type { Clock, Timer } from "./internal/clock.ts";
+export type { Random } from "./internal/random.ts";
+export type { CancelToken } from "./internal/cancel-token.ts";
+export type { ByteSink, ByteSource } from "./internal/byte-stream.ts";
+
+// Seams: routing, KV connectors, what happens inside.
+export type {
+  EngineLoad,
+  PendingRequest,
+  ReplicaView,
+  RequestRouter,
+  RequestRouterContext,
+  RequestRouterFactory,
+} from "./routing/request-router.ts";
+export {
+  createRequestRouter,
+  isRequestRouterRegistered,
+  registerRequestRouter,
+  unregisterRequestRouter,
+} from "./routing/router-registry.ts";
+export type {
+  ConnectorRequest,
+  GenerateMethod,
+  KvConnector,
+  KvConnectorContext,
+  PeerMetadata,
+  PrefillResponse,
+  RequestEdits,
+} from "./kv-transfer/kv-connector.ts";
+export {
+  createKvConnector,
+  isKvConnectorRegistered,
+  registerKvConnector,
+  unregisterKvConnector,
+  type KvConnectorFactory,
+} from "./kv-transfer/kv-connector-registry.ts";
+export { RawJson } from "./protocol/raw-json.ts";
+export { channels, type EndpointRestartedEvent, type PDDegradedEvent } from "./observability/channels.ts";
+export type { PDHealth, PDPairHealth } from "./observability/pd-health-report.ts";
+export type { LegTrace, RequestOutcome, RequestTrace } from "./observability/request-trace.ts";
+
+// Errors.
+export { ServeLLMError, type ServeLLMErrorFields } from "./errors/serve-llm-error.ts";
+export { BackPressureError } from "./errors/back-pressure-error.ts";
+export { ConfigurationError, type ConfigIssue } from "./errors/configuration-error.ts";
+export { DeploymentUnavailableError } from "./errors/deployment-unavailable-error.ts";
+export { EngineError, type EngineErrorOrigin, type EnginePhase } from "./errors/engine-error.ts";
+export { EngineConnectionError } from "./errors/engine-connection-error.ts";
+export { EngineResponseError, type EngineErrorBody } from "./errors/engine-response-error.ts";
+export { EngineStreamError, type StreamFault } from "./errors/engine-stream-error.ts";
+export { EngineTimeoutError } from "./errors/engine-timeout-error.ts";
+export { KvTransferError, type KvTransferFault } from "./errors/kv-transfer-error.ts";
+export { RequestCancelledError } from "./errors/request-cancelled-error.ts";
+export { RequestError, type RequestErrorFields } from "./errors/request-error.ts";
+
+// OpenAI's wire types, with what vLLM adds.
+export type {
+  ChatCompletion,
+  ChatCompletionChoice,
+  ChatCompletionChunk,
+  ChatCompletionChunkChoice,
+  ChatCompletionDelta,
+  ChatCompletionMessage,
+  ChatCompletionRequest,
+  ChatContentPart,
+  ChatMessage,
+  ChatTool,
+  ChatToolCall,
+  Completion,
+  CompletionChoice,
+  CompletionChunk,
+  CompletionRequest,
+  FinishReason,
+  GenerationRequest,
+  GenerationResponse,
+  ModelCard,
+  ModelList,
+  OpenAIErrorBody,
+  StreamOptions,
+  Usage,
+} from "./protocol/openai-types.ts";

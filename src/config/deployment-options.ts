@@ -200,7 +200,10 @@ export function gangProblems(options: {
   if (!options.gangSchedulingConfig) return [];
   const problems: string[] = [];
   if (typeof options.maxReplicasPerNode === "number") {
-    problems.push("Setting max_replicas_per_node is not allowed when gang_scheduling_config is provided.");
+    problems.push(
+      "Setting max_replicas_per_node is not allowed when gang_scheduling_config is provided. " +
+        "Please set max_replicas_per_node to None.",
+    );
   }
   if (typeof options.placementGroupStrategy === "string") {
     problems.push(

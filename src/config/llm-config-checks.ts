@@ -44,7 +44,7 @@ export function configProblems(config: CheckedConfig): readonly ConfigIssue[] {
   if (typeof size !== "number" || !Number.isInteger(size) || size < 1) {
     refuse(
       ["engineKwargs", "data_parallel_size"],
-      `Invalid data_parallel_size: ${describeValue(size, [])}, expecting positive integer.`,
+      `Invalid data_parallel_size: ${asWritten(size)}, expecting positive integer.`,
     );
   }
   return problems;
@@ -79,6 +79,12 @@ export function resourceNotes(config: CheckedConfig): readonly string[] {
 
 function numDevicesOf(kwargs: Readonly<Record<string, unknown>>): number {
   return Number(kwargs["tensor_parallel_size"] ?? 1) * Number(kwargs["pipeline_parallel_size"] ?? 1);
+}
+
+/** A value as its author wrote it, shortened. */
+function asWritten(value: unknown): string {
+  const text = typeof value === "string" ? value : (JSON.stringify(value) ?? typeof value);
+  return text.length <= 40 ? text : `${text.slice(0, 39)}…`;
 }
 
 /** What Python takes for true: engine arguments may be anything. */

@@ -25,6 +25,13 @@ export function serverDeploymentOptions(config: LLMConfig): DeploymentOptions {
         "You can override the default values by setting the `placement_group_config` in the LLMConfig.",
     );
   }
+  if ("version" in given) {
+    throw configurationProblem(
+      "LLMConfig",
+      ["deployment_config", "version"],
+      "`version` in `@serve.deployment` has been removed. Serve manages deployment versions internally.",
+    );
+  }
   const actor = given.rayActorOptions ?? {};
   const runtimeEnv = mergeRuntimeEnvs(actor.runtimeEnv ?? {}, config.runtimeEnv ?? {});
   const actorOptions = Object.keys(runtimeEnv).length > 0 ? { ...actor, runtimeEnv } : actor;

@@ -1,12 +1,15 @@
+import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { ByteSink, ByteSource } from "../internal/byte-stream.ts";
-import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
 import { type CancelToken, tokenFromSignal } from "../internal/cancel-token.ts";
-import { errorEvent } from "../protocol/event-stream-text.ts";
-import { toOpenAIError } from "../protocol/openai-error.ts";
 import { bodyTimeout, bodyTooLarge } from "./body-errors.ts";
-import { type BodyLimits, type HttpRequest, type HttpService, isByteSource } from "./http-exchange.ts";
-import { noRouteHeader } from "./node-handler.ts";
+import {
+  type BodyLimits,
+  type HttpRequest,
+  type HttpResponse,
+  type HttpService,
+  isByteSource,
+} from "./http-exchange.ts";
 
 /** A Web-standard server function. */
 export type FetchHandler = (request: Request) => Promise<Response>;
@@ -15,11 +18,14 @@ export type FetchHandler = (request: Request) => Promise<Response>;
 export function fetchHandler(service: HttpService): FetchHandler {
   return async (request) => {
     const cancel = tokenFromSignal(request.signal);
-    const { status, headers, body } = await service(toHttpRequest(request, cancel));
-    const init = { status, headers: headers.filter(([name]) => name !== noRouteHeader).map(([k, v]) => [k, v] as [string, string]) };
-    if (isByteSource(body)) return new Response(toReadableStream(body, cancel), init);
+    const { status, headers, body, lastWords } = await service(toHttpRequest(request, cancel));
+    const init = { status, headers: headers.map(([name, value]): [string, string] => [name, value]) };
+    if (isByteSource(body)) return new Response(toReadableStream(body, cancel, lastWords), init);
     cancel.end();
-    return new Response(body === undefined ? null : Buffer.from(body), init);
+    if (body !== undefined) init.headers.push(["content-length", String(body.byteLength)]);
+    // An empty body is none: some statuses may not have one at all.
+    const isEmpty = body === undefined || body.byteLength === 0 || request.method === "HEAD";
+    return new Response(isEmpty ? null : (body as Uint8Array<ArrayBuffer>), init);
   };
 }
 
@@ -42,33 +48,47 @@ async function readBody(request: Request, limits: BodyLimits): Promise<Uint8Arra
   const reader = request.body.getReader();
   const chunks: Uint8Array[] = [];
   let size = 0;
-  let late = false;
-  const timer = limits.clock.setTimer(() => {
-    late = true;
-    reader.cancel().catch(() => undefined);
-  }, limits.timeoutMs);
+  let failure: ServeLLMError | undefined;
+  const stop = (error: ServeLLMError): void => {
+    failure ??= error;
+    reader.cancel(error).catch(() => undefined);
+  };
+  const timer = limits.clock.setTimer(() => stop(bodyTimeout(limits.timeoutMs)), limits.timeoutMs);
   try {
     for (;;) {
-      const { done, value } = await reader.read();
-      if (late) throw bodyTimeout(limits.timeoutMs);
+      const { done, value } = await readChunk(reader);
+      if (failure !== undefined) throw failure;
       if (done) return Buffer.concat(chunks, size);
       size += value.byteLength;
-      if (size > limits.maxBytes) throw bodyTooLarge(limits.maxBytes);
-      chunks.push(value);
+      if (size > limits.maxBytes) stop(bodyTooLarge(limits.maxBytes));
+      else chunks.push(value);
     }
   } finally {
     timer.cancel();
-    if (size > limits.maxBytes) reader.cancel().catch(() => undefined);
+  }
+}
+
+type BodyReader = ReadableStreamDefaultReader<Uint8Array>;
+
+async function readChunk(reader: BodyReader): Promise<Awaited<ReturnType<BodyReader["read"]>>> {
+  try {
+    return await reader.read();
+  } catch (cause) {
+    throw new RequestCancelledError("the client left while sending its request", { cause });
   }
 }
 
 /** A stream that reads from the engine only what the client asks for. */
-function toReadableStream(source: ByteSource, cancel: CancelToken): ReadableStream<Uint8Array> {
+function toReadableStream(
+  source: ByteSource,
+  cancel: CancelToken,
+  lastWords: HttpResponse["lastWords"],
+): ReadableStream<Uint8Array> {
   let sink: StreamSink | undefined;
   return new ReadableStream<Uint8Array>(
     {
       start(controller) {
-        sink = new StreamSink(controller, cancel);
+        sink = new StreamSink(controller, cancel, lastWords);
         source.pipe(sink);
       },
       pull() {
@@ -76,6 +96,7 @@ function toReadableStream(source: ByteSource, cancel: CancelToken): ReadableStre
         source.resume();
       },
       cancel() {
+        sink?.close();
         cancel.cancel(new RequestCancelledError("the client stopped reading"));
         cancel.end();
       },
@@ -87,31 +108,51 @@ function toReadableStream(source: ByteSource, cancel: CancelToken): ReadableStre
 class StreamSink implements ByteSink {
   readonly #controller: ReadableStreamDefaultController<Uint8Array>;
   readonly #cancel: CancelToken;
+  readonly #lastWords: HttpResponse["lastWords"];
   #failure: ServeLLMError | undefined;
+  #closed = false;
 
-  constructor(controller: ReadableStreamDefaultController<Uint8Array>, cancel: CancelToken) {
+  constructor(
+    controller: ReadableStreamDefaultController<Uint8Array>,
+    cancel: CancelToken,
+    lastWords: HttpResponse["lastWords"],
+  ) {
     this.#controller = controller;
     this.#cancel = cancel;
+    this.#lastWords = lastWords;
   }
 
   write(chunk: Uint8Array): boolean {
+    if (this.#closed) return true;
     this.#controller.enqueue(chunk);
     return (this.#controller.desiredSize ?? 0) > 0;
   }
 
   end(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.#controller.close();
     this.#cancel.end();
   }
 
   fail(error: ServeLLMError): void {
+    if (this.#closed) return;
     this.#failure = error;
-    this.#controller.enqueue(errorEvent(toOpenAIError(error).body));
+    const lastWords = this.#lastWords?.(error);
+    if (lastWords !== undefined) this.#controller.enqueue(lastWords);
     this.#cancel.end();
+    if ((this.#controller.desiredSize ?? 0) > 0) this.onPull();
   }
 
-  /** Erroring a stream drops what is queued in it, so it waits until the error event was taken. */
+  /** Erroring a stream drops what is queued in it, so it waits until the last words were taken. */
   onPull(): void {
-    if (this.#failure !== undefined) this.#controller.error(this.#failure);
+    if (this.#failure === undefined || this.#closed) return;
+    this.#closed = true;
+    this.#controller.error(this.#failure);
+  }
+
+  /** The reader left: nothing can be written any more. */
+  close(): void {
+    this.#closed = true;
   }
 }

@@ -1,3 +1,4 @@
+import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { ByteSource } from "../internal/byte-stream.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
 import type { Clock } from "../internal/clock.ts";
@@ -28,6 +29,8 @@ export interface BodyLimits {
   readonly maxBytes: number;
   readonly timeoutMs: number;
   readonly clock: Clock;
+  /** For what a person should know. */
+  readonly warn: (message: string) => void;
 }
 
 /** An answer for any server to send. */
@@ -36,6 +39,13 @@ export interface HttpResponse {
   /** Lower-case names. */
   readonly headers: readonly (readonly [string, string])[];
   readonly body: Uint8Array | ByteSource | undefined;
+  /** True when nothing is served under this path and method, so that a framework's next handler may have the request. */
+  readonly unserved?: boolean | undefined;
+  /**
+   * For bodies that come in pieces: what is sent to a client whose answer broke, before its connection is cut.
+   * Without it the connection is just cut.
+   */
+  readonly lastWords?: ((error: ServeLLMError) => Uint8Array) | undefined;
 }
 
 /** What a door opens to. Never rejects: errors are responses. */

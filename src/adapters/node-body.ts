@@ -13,7 +13,7 @@ type ParsedRequest = IncomingMessage & { readonly rawBody?: unknown; readonly bo
  * (`rawBody`), else what it parsed, written out again.
  */
 export function readNodeBody(request: IncomingMessage, limits: BodyLimits): Promise<Uint8Array> {
-  const parsed = parsedBody(request as ParsedRequest);
+  const parsed = parsedBody(request as ParsedRequest, limits.warn);
   if (parsed !== undefined) {
     return parsed.byteLength > limits.maxBytes
       ? Promise.reject(bodyTooLarge(limits.maxBytes))
@@ -52,13 +52,18 @@ function readStream(request: IncomingMessage, limits: BodyLimits): Promise<Uint8
   });
 }
 
-function parsedBody(request: ParsedRequest): Uint8Array | undefined {
+function parsedBody(request: ParsedRequest, warn: (message: string) => void): Uint8Array | undefined {
   const { rawBody, body } = request;
   if (rawBody instanceof Uint8Array) return rawBody;
   if (typeof rawBody === "string") return Buffer.from(rawBody);
   if (body === undefined || !request.readableEnded) return undefined;
   if (body instanceof Uint8Array) return body;
-  return Buffer.from(typeof body === "string" ? body : JSON.stringify(body));
+  if (typeof body === "string") return Buffer.from(body);
+  warn(
+    "A body parser ran before serve-llm, so that request bodies are written out again: integers beyond 2^53 lose " +
+      "digits. Mount serve-llm before it, or let it keep `rawBody`.",
+  );
+  return Buffer.from(JSON.stringify(body));
 }
 
 function bodyConsumed(): ServeLLMError {

@@ -3,9 +3,7 @@ import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { ByteSink, ByteSource } from "../internal/byte-stream.ts";
 import { CancelToken } from "../internal/cancel-token.ts";
-import { errorEvent } from "../protocol/event-stream-text.ts";
-import { toOpenAIError } from "../protocol/openai-error.ts";
-import { type HttpRequest, type HttpService, isByteSource } from "./http-exchange.ts";
+import { type HttpRequest, type HttpResponse, type HttpService, isByteSource } from "./http-exchange.ts";
 import { readNodeBody } from "./node-body.ts";
 
 /** A request listener of node:http that is also Express middleware. */
@@ -15,8 +13,8 @@ export type NodeHandler = (
   next?: (error?: unknown) => void,
 ) => void;
 
-/** Marks an answer that means "no such route", so that a framework's next handler may have the request. */
-export const noRouteHeader = "x-serve-llm-no-route";
+/** How long a client whose answer broke may take to read to its end, milliseconds. */
+const lastWordsTimeoutMs = 5000;
 
 /**
  * The door for node:http and Express.
@@ -28,7 +26,8 @@ export function nodeHandler(service: HttpService): NodeHandler {
     const cancel = new CancelToken();
     // The response closes when the client leaves; the request closes as soon as its body was read.
     response.on("close", () => {
-      if (!response.writableFinished) cancel.cancel(new RequestCancelledError("the client closed the connection"));
+      if (!response.writableFinished)
+        cancel.cancel(new RequestCancelledError("the client closed the connection"));
       cancel.end();
     });
     if (response.closed || response.destroyed) {
@@ -37,22 +36,14 @@ export function nodeHandler(service: HttpService): NodeHandler {
       return;
     }
     service(toHttpRequest(request, cancel))
-      .then(({ status, headers, body }) => {
+      .then((answer) => {
         if (response.destroyed || response.headersSent) return;
-        if (next !== undefined && headers.some(([name]) => name === noRouteHeader)) {
+        if (next !== undefined && answer.unserved === true) {
+          cancel.end();
           next();
           return;
         }
-        response.statusCode = status;
-        // The rest of an unread body must not be taken for the next request.
-        if (!request.complete) response.setHeader("connection", "close");
-        for (const [name, value] of headers) if (name !== noRouteHeader) response.setHeader(name, value);
-        if (isByteSource(body)) {
-          pipeToResponse(body, response);
-        } else {
-          if (body !== undefined) response.setHeader("content-length", body.byteLength);
-          response.end(body);
-        }
+        send(answer, request, response);
       })
       .catch((error: unknown) => {
         // A service never rejects; what comes here is the server's own refusal to send.
@@ -79,23 +70,37 @@ function toHttpRequest(request: IncomingMessage, cancel: CancelToken): HttpReque
   };
 }
 
-function pipeToResponse(source: ByteSource, response: ServerResponse): void {
+function send(
+  { status, headers, body, lastWords }: HttpResponse,
+  request: IncomingMessage,
+  response: ServerResponse,
+): void {
+  response.statusCode = status;
+  // The rest of an unread body must not be taken for the next request.
+  if (!request.complete) response.setHeader("connection", "close");
+  for (const [name, value] of headers) response.setHeader(name, value);
+  if (!isByteSource(body)) {
+    if (body !== undefined) response.setHeader("content-length", body.byteLength);
+    response.end(body);
+    return;
+  }
   response.flushHeaders();
-  const sink = new ResponseSink(source, response);
-  source.pipe(sink);
+  body.pipe(new ResponseSink(body, response, lastWords));
 }
 
 /** Writes to a client: everything read from the engine's socket at once goes out in one write. */
 class ResponseSink implements ByteSink {
   readonly #source: ByteSource;
   readonly #response: ServerResponse;
+  readonly #lastWords: HttpResponse["lastWords"];
   readonly #flush: (() => void) | undefined;
   #corked = false;
   #full = false;
 
-  constructor(source: ByteSource, response: ServerResponse) {
+  constructor(source: ByteSource, response: ServerResponse, lastWords: HttpResponse["lastWords"]) {
     this.#source = source;
     this.#response = response;
+    this.#lastWords = lastWords;
     // The compression middleware buffers events until it is told to flush.
     const { flush } = response as { flush?: unknown };
     this.#flush = typeof flush === "function" ? () => flush.call(response) : undefined;
@@ -122,8 +127,14 @@ class ResponseSink implements ByteSink {
   fail(error: ServeLLMError): void {
     const response = this.#response;
     if (response.destroyed) return;
-    // Destroying before the write is out could lose the event itself.
-    response.write(errorEvent(toOpenAIError(error).body), () => response.destroy());
+    const lastWords = this.#lastWords?.(error);
+    if (lastWords === undefined) {
+      response.destroy();
+      return;
+    }
+    // Destroying before the write is out could lose the words themselves; a client that does not read can't have them.
+    response.write(lastWords, () => response.destroy());
+    response.setTimeout(lastWordsTimeoutMs, () => response.destroy());
     this.#flush?.();
   }
 

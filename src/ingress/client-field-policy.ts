@@ -29,11 +29,22 @@ export function refuseInternalFields(body: JsonObjectIndex): void {
   if (body.forbiddenKey !== undefined) throw notAllowed(body.forbiddenKey);
 }
 
+/** The same for the names of a form's fields. @throws RequestError 400 naming the field */
+export function refuseFieldNames(names: readonly string[]): void {
+  for (const name of names) if (refusedFields.has(name)) throw notAllowed(name);
+}
+
 /** @throws RequestError 400 naming the header */
 export function refuseInternalHeaders(request: HttpRequest): void {
   for (const name of request.headerNames()) {
     if (refusedHeaderNames.has(name) || refusedHeaders.test(name)) throw notAllowed(name);
   }
+}
+
+/** The sticky session key: Ray's header, whichever way its words are joined. */
+export function sessionIdOf(request: HttpRequest): string | undefined {
+  const value = request.header("x-session-id") ?? request.header("x_session_id");
+  return value === undefined || value === "" ? undefined : value;
 }
 
 /** The allow-listed headers a client sent, flat. */

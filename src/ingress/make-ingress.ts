@@ -11,7 +11,7 @@ export type IngressClass = typeof OpenAiIngress;
  *
  * @param options.routes method name to route; added to the class's own routes, which a route of the same method
  *   replaces
- * @throws ConfigurationError when a route names a method the class does not have
+ * @throws ConfigurationError when a route names a method the class does not have and does not go to `decode`
  */
 export function makeIngress<Class extends IngressClass>(
   ingressClass: Class,
@@ -19,7 +19,9 @@ export function makeIngress<Class extends IngressClass>(
 ): Class {
   const routes: RouteMap = { ...ingressClass.routes, ...options.routes };
   const issues: ConfigIssue[] = [];
-  for (const name of Object.keys(routes)) {
+  for (const [name, { goesTo }] of Object.entries(routes)) {
+    const has = name in ingressClass.prototype;
+    if (goesTo === "decode" && !has) continue;
     if (typeof (ingressClass.prototype as unknown as Record<string, unknown>)[name] !== "function") {
       const message = `${ingressClass.name} has no method "${name}"`;
       issues.push({ path: ["routes", name], message, type: "value_error" });
@@ -27,8 +29,10 @@ export function makeIngress<Class extends IngressClass>(
   }
   if (issues.length > 0) throw new ConfigurationError("The routes of an ingress", issues);
   // The name is what deployments are called after.
-  const named = { [ingressClass.name]: class extends (ingressClass as IngressClass) {
-    static override readonly routes = routes;
-  } };
+  const named = {
+    [ingressClass.name]: class extends (ingressClass as IngressClass) {
+      static override readonly routes = routes;
+    },
+  };
   return named[ingressClass.name] as unknown as Class;
 }

@@ -1,36 +1,51 @@
-import type { HttpRequest, HttpResponse } from "../adapters/http-exchange.ts";
-import { noRouteHeader } from "../adapters/node-handler.ts";
+import type { BodyLimits, HttpRequest, HttpResponse } from "../adapters/http-exchange.ts";
 import type { LLMConfig } from "../config/llm-config.ts";
-import { ConfigurationError } from "../errors/configuration-error.ts";
 import { RequestError } from "../errors/request-error.ts";
 import type { GenerateMethod } from "../kv-transfer/kv-connector.ts";
+import type { ForwardRequest } from "../llm/forward-request.ts";
 import { LLMHandle } from "../llm/llm-handle.ts";
-import type { LLMRequest } from "../llm/llm-request.ts";
 import type { LLMResponse } from "../llm/llm-response.ts";
 import type { LLMServerProtocol } from "../llm/llm-server-protocol.ts";
-import { modelCard, type ServedModelCard } from "../llm/model-card.ts";
+import type { ListLoraAdapters } from "../llm/lora-listing.ts";
 import type { BeginRequest } from "../serve/application.ts";
-import type { DeploymentContext, DeploymentInstance, DeploymentStatusDetails } from "../serve/deployment-context.ts";
+import type {
+  DeploymentContext,
+  DeploymentInstance,
+  DeploymentStatusDetails,
+} from "../serve/deployment-context.ts";
 import type { DeploymentInit } from "../serve/deployment.ts";
-import { headersToForward, refuseInternalHeaders } from "./client-field-policy.ts";
+import { headersToForward, refuseInternalHeaders, sessionIdOf } from "./client-field-policy.ts";
+import { type CorsOptions, CorsPolicy } from "./cors-policy.ts";
 import { eventStreamResponse } from "./event-stream-response.ts";
-import { type ParsedBody, parseGenerationBody } from "./generation-request.ts";
+import { parseFormBody } from "./form-body.ts";
+import { parseGenerationBody, type RequestLimits } from "./generation-request.ts";
+import { parseJsonBody } from "./json-body.ts";
 import { errorResponse, jsonResponse, withHeaders } from "./json-response.ts";
+import { ModelCatalog, type ServedModels } from "./model-catalog.ts";
+import { readRequestBody } from "./request-body.ts";
 import { clientRequestId } from "./request-id.ts";
-import { defaultRoutes, type RouteMap, RouteTable } from "./routes.ts";
+import { defaultRoutes, type Route, type RouteMap, type RouteMatch, RouteTable } from "./routes.ts";
 
-/** Arguments of {@link OpenAiIngress}. */
+/** Arguments of {@link OpenAiIngress}; all but the deployments are the builders' `ingressExtraKwargs`. */
 export interface OpenAiIngressArguments {
   /** The models to serve: deployments, or deployments by model id. */
-  readonly llmDeployments: readonly LLMServerProtocol[] | Readonly<Record<string, LLMServerProtocol>>;
+  readonly llmDeployments: ServedModels;
   /** Largest request body in bytes; more is answered with 413. @default 33554432 (32 MiB) */
   readonly maxBodyBytes?: number | undefined;
   /** Milliseconds a client may take to send its body; more is answered with 408. @default 60000 */
   readonly bodyTimeoutMs?: number | undefined;
+  /** What one request may ask for. @default no limits */
+  readonly limits?: RequestLimits | undefined;
+  /** Which web pages may call from a browser. @default none: no CORS header is sent */
+  readonly cors?: CorsOptions | undefined;
+  /** Finds the LoRA adapters that `GET /v1/models` shows. @default adapters are served but not listed */
+  readonly listLoraAdapters?: ListLoraAdapters | undefined;
 }
 
 /** An HTTP request on its way through the ingress. */
 export interface IngressRequest extends HttpRequest {
+  /** The route that matched. */
+  readonly route: Route;
   /** The rest of the path, for routes that end in `{model}`. */
   readonly parameter: string | undefined;
   /** The client's id for it, or ours. */
@@ -42,36 +57,44 @@ type RouteHandler = (request: IngressRequest) => HttpResponse | Promise<HttpResp
 /**
  * OpenAI HTTP in, OpenAI HTTP out. Mirrors Ray's `OpenAiIngress`.
  *
- * Subclass it to add routes or hooks: a route is a method, and `makeIngress` says where it is served.
+ * Subclass it to add routes or hooks: a route is a method of its name, and `makeIngress` says where it is served.
+ * Routes that go to `decode` need no method; one that is there is called instead.
  */
 export class OpenAiIngress implements DeploymentInstance {
   /** Where the methods of this class are served. */
   static readonly routes: RouteMap = defaultRoutes;
 
   protected readonly context: DeploymentContext;
-  readonly #models: ReadonlyMap<string, LLMServerProtocol>;
-  readonly #cards: readonly ServedModelCard[];
+  readonly #models: ModelCatalog;
   readonly #table: RouteTable;
-  readonly #maxBodyBytes: number;
-  readonly #bodyTimeoutMs: number;
+  readonly #cors: CorsPolicy | undefined;
+  readonly #bodyLimits: BodyLimits;
+  readonly #requestLimits: RequestLimits | undefined;
 
   /** Options for `serve.deployment(IngressClass).options(...)`. Mirrors Ray's `OpenAiIngress.get_deployment_options`. */
   static getDeploymentOptions(llmConfigs: readonly LLMConfig[]): DeploymentInit {
-    const toZero = llmConfigs.length > 0 && llmConfigs.every(({ deploymentConfig }) => deploymentConfig.autoscalingConfig?.minReplicas === 0);
+    const toZero =
+      llmConfigs.length > 0 &&
+      llmConfigs.every(({ deploymentConfig }) => deploymentConfig.autoscalingConfig?.minReplicas === 0);
     return {
       maxOngoingRequests: 1_000_000_000,
       autoscalingConfig: { targetOngoingRequests: 1_000_000_000, ...(toZero ? { minReplicas: 0 } : {}) },
     };
   }
 
+  /** @throws ConfigurationError when the models or `cors` are not usable */
   constructor(args: OpenAiIngressArguments, context: DeploymentContext) {
     this.context = context;
-    this.#models = modelsById(args.llmDeployments);
-    this.#maxBodyBytes = args.maxBodyBytes ?? 32 * 1024 * 1024;
-    this.#bodyTimeoutMs = args.bodyTimeoutMs ?? 60_000;
+    this.#models = new ModelCatalog(args.llmDeployments, args.listLoraAdapters, context);
+    this.#bodyLimits = {
+      maxBytes: args.maxBodyBytes ?? 32 * 1024 * 1024,
+      timeoutMs: args.bodyTimeoutMs ?? 60_000,
+      clock: context.clock,
+      warn: context.warn,
+    };
+    this.#requestLimits = args.limits;
+    this.#cors = args.cors === undefined ? undefined : new CorsPolicy(args.cors);
     this.#table = new RouteTable((this.constructor as typeof OpenAiIngress).routes);
-    const createdS = Math.floor(context.clock.wallNow() / 1000);
-    this.#cards = [...this.#models.values()].map((server) => modelCard(server.llmConfig, createdS));
   }
 
   /** Answers one HTTP request. Never rejects: errors are answers. */
@@ -79,11 +102,15 @@ export class OpenAiIngress implements DeploymentInstance {
     const requestId = clientRequestId(request.header("x-request-id")) ?? this.context.random.id();
     let response: HttpResponse;
     try {
-      response = await this.#route(request, requestId);
+      response = await this.#answer(request, requestId);
     } catch (error) {
       response = errorResponse(error);
     }
-    return withHeaders(response, [["x-request-id", requestId]]);
+    const headers: HttpResponse["headers"] = [["x-request-id", requestId]];
+    return withHeaders(
+      response,
+      this.#cors === undefined ? headers : [...headers, ...this.#cors.headersFor(request)],
+    );
   }
 
   /** `POST /v1/chat/completions` */
@@ -96,27 +123,40 @@ export class OpenAiIngress implements DeploymentInstance {
     return this.#generate(request, "completions");
   }
 
+  /** Routes that go to `decode`: the request goes to an engine, and its answer to the client, as they come. */
+  async forward(request: IngressRequest): Promise<HttpResponse> {
+    refuseInternalHeaders(request);
+    const content = await this.#readContent(request);
+    const server = this.serverFor(content.model);
+    request.cancel.throwIfCancelled();
+    const { route, path, query } = request;
+    const forwarded: ForwardRequest = {
+      method: "forward",
+      httpMethod: route.method,
+      path: query === "" ? path : `${path}?${query}`,
+      contentType: content.contentType,
+      body: content.bytes,
+      stream: content.stream,
+      streamEnds: route.streamEnds,
+      priority: content.priority,
+      ...this.#callFields(request, content.model, server),
+    };
+    return toHttpResponse(await server.forward(forwarded), route);
+  }
+
   /** `GET /v1/models` */
-  models(_request: IngressRequest): HttpResponse {
-    return jsonResponse({ data: this.#cards, object: "list" });
+  async models(_request: IngressRequest): Promise<HttpResponse> {
+    return jsonResponse({ data: await this.#models.list(), object: "list" });
   }
 
   /** `GET /v1/models/{model}` */
-  modelData(request: IngressRequest): HttpResponse {
-    const id = request.parameter ?? "";
-    // Ray reads `--` as `/`, for clients that can't send a slash within a path.
-    const card = this.#cards.find((candidate) => candidate.id === id || candidate.id === id.replaceAll("--", "/"));
-    if (card !== undefined) return jsonResponse(card);
-    throw new RequestError(`Unable to find ${id}. Please ensure that the model exists and you have permission.`, {
-      status: 404,
-      code: "model_not_found",
-      param: "model",
-    });
+  async modelData(request: IngressRequest): Promise<HttpResponse> {
+    return jsonResponse(await this.#models.card(request.parameter ?? ""));
   }
 
   /** `GET /health`: 200 with an empty body, as vLLM; 503 when a model can't be served. */
   health(_request: IngressRequest): HttpResponse {
-    for (const server of this.#models.values()) server.checkHealth();
+    for (const server of this.#models.servers) server.checkHealth();
     return { status: 200, headers: [], body: undefined };
   }
 
@@ -136,10 +176,16 @@ export class OpenAiIngress implements DeploymentInstance {
     return new LLMHandle({
       begin,
       random: this.context.random,
-      parse: (body, method) => parseGenerationBody(body, method),
+      parse: (body, method) => parseGenerationBody(body, method, this.#requestLimits),
       serverFor: (model) => this.serverFor(model),
     });
   }
+
+  /**
+   * Called for every request that has a route, before its body is read. Override it to let in or refuse: whatever it
+   * throws is the answer, for example `new RequestError("Invalid API key.", { status: 401, code: "invalid_api_key" })`.
+   */
+  protected admit(_request: IngressRequest): void | Promise<void> {}
 
   /**
    * The deployment of a model; without a name that of the only model.
@@ -147,100 +193,94 @@ export class OpenAiIngress implements DeploymentInstance {
    * @throws RequestError 404 for an unknown model, 400 when none was named and there are several
    */
   protected serverFor(model: string | undefined): LLMServerProtocol {
-    const names = [...this.#models.keys()];
-    if (model === undefined) {
-      const only = names.length === 1 ? this.#models.get(names[0]!) : undefined;
-      if (only !== undefined) return only;
-      throw new RequestError(
-        "Model parameter is required when multiple models are configured. " +
-          `Available models: [${names.map((name) => `'${name}'`).join(", ")}]`,
-        { param: "model", code: "missing_field" },
-      );
-    }
-    const server = this.#models.get(model) ?? this.#models.get(model.split(":", 1)[0]!);
-    if (server !== undefined) return server;
-    const shown = JSON.stringify(model);
-    throw new RequestError(`Got request for model ${shown}. Could not find base model with ID ${shown}.`, {
-      status: 404,
-      code: "model_not_found",
-      param: "model",
-    });
+    return this.#models.serverFor(model);
   }
 
-  async #route(request: HttpRequest, requestId: string): Promise<HttpResponse> {
+  async #answer(request: HttpRequest, requestId: string): Promise<HttpResponse> {
     const match = this.#table.match(request.method, request.path);
-    if (match.kind === "no-route") {
-      const error = new RequestError(`Unknown route: ${request.method} ${request.path}`, {
-        status: 404,
-        code: "unknown_route",
-      });
-      return withHeaders(errorResponse(error), [[noRouteHeader, "1"]]);
+    if (match.kind !== "match") {
+      const methods = match.kind === "wrong-method" ? match.allowed : [];
+      return (
+        (methods.length > 0 ? this.#cors?.preflight(request, methods) : undefined) ?? unserved(request, match)
+      );
     }
-    if (match.kind === "wrong-method") {
-      const allowed = match.allowed.join(", ");
-      const error = new RequestError(`${request.path} does not accept ${request.method}; use ${allowed}.`, {
-        status: 405,
-        code: "method_not_allowed",
-      });
-      return withHeaders(errorResponse(error), [["allow", allowed]]);
-    }
-    const handler = (this as unknown as Record<string, RouteHandler>)[match.handler]!;
-    const ingressRequest: IngressRequest = { ...request, parameter: match.parameter, requestId };
-    return handler.call(this, ingressRequest);
+    const { name, route, parameter } = match;
+    const ingressRequest: IngressRequest = { ...request, route, parameter, requestId };
+    const admitted = this.admit(ingressRequest);
+    if (admitted !== undefined) await admitted;
+    const handler = (this as unknown as Readonly<Record<string, RouteHandler | undefined>>)[name];
+    return handler === undefined ? this.forward(ingressRequest) : handler.call(this, ingressRequest);
   }
 
   async #generate(request: IngressRequest, method: GenerateMethod): Promise<HttpResponse> {
     refuseInternalHeaders(request);
-    const bytes = await request.readBody({
-      maxBytes: this.#maxBodyBytes,
-      timeoutMs: this.#bodyTimeoutMs,
-      clock: this.context.clock,
-    });
-    const parsed = parseGenerationBody(bytes, method);
-    const server = this.serverFor(parsed.model);
+    const bytes = await readRequestBody(request, "json", this.#bodyLimits);
+    const { model, ...parsed } = parseGenerationBody(bytes, method, this.#requestLimits);
+    const server = this.serverFor(model);
     request.cancel.throwIfCancelled();
-    return toHttpResponse(await server[method](toLLMRequest(request, method, parsed, server)));
+    const response = await server[method]({ method, ...parsed, ...this.#callFields(request, model, server) });
+    return toHttpResponse(response, request.route);
+  }
+
+  #callFields(request: IngressRequest, model: string | undefined, server: LLMServerProtocol): CallFields {
+    return {
+      modelId: model ?? server.llmConfig.modelId,
+      requestId: request.requestId,
+      sessionId: sessionIdOf(request),
+      forwardHeaders: headersToForward(request),
+      cancel: request.cancel,
+    };
+  }
+
+  async #readContent(request: IngressRequest): Promise<ForwardedContent> {
+    const rules = request.route.body;
+    if (rules === undefined) {
+      return { model: undefined, stream: false, priority: 0, contentType: undefined, bytes: undefined };
+    }
+    const bytes = await readRequestBody(request, rules.kind, this.#bodyLimits);
+    if (rules.kind === "form") {
+      const contentType = request.header("content-type") ?? "";
+      return { ...(await parseFormBody(bytes, contentType, rules)), priority: 0, contentType, bytes };
+    }
+    const { body, model, stream, priority } = parseJsonBody(bytes, rules);
+    return { model, stream, priority, contentType: "application/json", bytes: body.bytes };
   }
 }
 
-function toLLMRequest(
-  request: IngressRequest,
-  method: GenerateMethod,
-  parsed: ParsedBody,
-  server: LLMServerProtocol,
-): LLMRequest {
+type CallFields = Pick<ForwardRequest, "modelId" | "requestId" | "sessionId" | "forwardHeaders" | "cancel">;
+
+interface ForwardedContent {
+  readonly model: string | undefined;
+  readonly stream: boolean;
+  readonly priority: number;
+  readonly contentType: string | undefined;
+  readonly bytes: Uint8Array | undefined;
+}
+
+/** Of an engine's headers only the content type gets to the client. */
+function toHttpResponse(response: LLMResponse, route: Route): HttpResponse {
+  if (response.kind === "stream")
+    return eventStreamResponse(response.source, route.failureFormat ?? "openai");
+  const { status, contentType, body } = response;
   return {
-    method,
-    body: parsed.body,
-    modelId: parsed.model ?? server.llmConfig.modelId,
-    stream: parsed.stream,
-    requestId: request.requestId,
-    sessionId: request.header("x-session-id"),
-    priority: parsed.priority,
-    expectedChoices: parsed.expectedChoices,
-    forwardHeaders: headersToForward(request),
-    cancel: request.cancel,
+    status,
+    headers: [
+      ["content-type", contentType],
+      ["x-content-type-options", "nosniff"],
+    ],
+    body,
   };
 }
 
-function toHttpResponse(response: LLMResponse): HttpResponse {
-  if (response.kind === "stream") return eventStreamResponse(response.source);
-  const { status, contentType, body } = response;
-  return { status, headers: [["content-type", contentType], ["x-content-type-options", "nosniff"]], body };
-}
-
-function modelsById(deployments: OpenAiIngressArguments["llmDeployments"]): ReadonlyMap<string, LLMServerProtocol> {
-  const entries = Array.isArray(deployments)
-    ? (deployments as readonly LLMServerProtocol[]).map((server) => [server.llmConfig.modelId, server] as const)
-    : Object.entries(deployments as Readonly<Record<string, LLMServerProtocol>>);
-  const models = new Map(entries);
-  if (models.size !== entries.length) {
-    throw invalid("Duplicate models found. Make sure model ids are unique.");
+function unserved(request: HttpRequest, match: Exclude<RouteMatch, { kind: "match" }>): HttpResponse {
+  const path = request.path.slice(0, 200);
+  if (match.kind === "no-route") {
+    const message = `Unknown route: ${request.method} ${path}`;
+    const error = new RequestError(message, { status: 404, code: "unknown_route" });
+    return { ...errorResponse(error), unserved: true };
   }
-  if (models.size === 0) throw invalid("List of models is empty.");
-  return models;
-}
-
-function invalid(message: string): ConfigurationError {
-  return new ConfigurationError("OpenAiIngress", [{ path: ["llmDeployments"], message, type: "value_error" }]);
+  const allowed = match.allowed.join(", ");
+  const message = `${path} does not accept ${request.method}; use ${allowed}.`;
+  const error = new RequestError(message, { status: 405, code: "method_not_allowed" });
+  return withHeaders(errorResponse(error), [["allow", allowed]]);
 }

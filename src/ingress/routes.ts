@@ -1,51 +1,141 @@
-/** Where a method of an ingress class is served. */
+import { formRules, type FormRules, jsonRules, type JsonRules } from "./body-rules.ts";
+import type { FailureFormat } from "./stream-failure.ts";
+
+/** Where a request of a route goes. */
+export type RouteTarget =
+  /** Answered by the method of the ingress class that has the route's name. */
+  | "here"
+  /** The same method, which hands it to prefill and decode. */
+  | "prefill-decode"
+  /** To a decode engine as it came (to the model's own engines without disaggregation). */
+  | "decode";
+
+/** Where a method of an ingress class is served, or which requests go to an engine as they come. */
 export interface Route {
   readonly method: "GET" | "POST";
-  /** Exact path, or one that ends in `{model}`, which takes the rest of the path, slashes included. */
-  readonly path: string;
+  /** Exact paths; one may end in `{model}`, which takes the rest of the path, slashes included. */
+  readonly path: string | readonly string[];
+  /** @default "here" */
+  readonly goesTo?: RouteTarget | undefined;
+  /** What the body must be; undefined when there is none, or the method reads it itself. */
+  readonly body?: JsonRules | FormRules | undefined;
+  /**
+   * For streams that go through as they come: names of events, or `[DONE]`, one of which a whole stream ends with.
+   * Without it any clean end of the stream counts.
+   */
+  readonly streamEnds?: readonly string[] | undefined;
+  /** How a client is told within a stream that it broke. @default "openai" */
+  readonly failureFormat?: FailureFormat | undefined;
 }
 
-/** Methods of an ingress class by name, with their routes. */
+/** Routes by the name of their method. */
 export type RouteMap = Readonly<Record<string, Route>>;
 
-/** The routes of {@link OpenAiIngress}. Read this table to know the API. Mirrors Ray's `DEFAULT_ENDPOINTS`. */
+/**
+ * The routes of {@link OpenAiIngress}. Read this table to know the API. Mirrors Ray's `DEFAULT_ENDPOINTS`, and adds
+ * what clients of vLLM expect. Routes that administer an engine (sleep, profile, reset) are not among them.
+ */
 export const defaultRoutes = {
   models: { method: "GET", path: "/v1/models" },
   modelData: { method: "GET", path: "/v1/models/{model}" },
-  chat: { method: "POST", path: "/v1/chat/completions" },
-  completions: { method: "POST", path: "/v1/completions" },
   health: { method: "GET", path: "/health" },
+
+  chat: { method: "POST", path: "/v1/chat/completions", goesTo: "prefill-decode", body: jsonRules.chat },
+  completions: {
+    method: "POST",
+    path: "/v1/completions",
+    goesTo: "prefill-decode",
+    body: jsonRules.completions,
+  },
+
+  embeddings: { method: "POST", path: "/v1/embeddings", goesTo: "decode", body: jsonRules.embeddings },
+  score: { method: "POST", path: ["/v1/score", "/score"], goesTo: "decode", body: jsonRules.score },
+  rerank: {
+    method: "POST",
+    path: ["/v1/rerank", "/rerank", "/v2/rerank"],
+    goesTo: "decode",
+    body: jsonRules.rerank,
+  },
+  tokenize: { method: "POST", path: "/tokenize", goesTo: "decode", body: jsonRules.tokenize },
+  detokenize: { method: "POST", path: "/detokenize", goesTo: "decode", body: jsonRules.detokenize },
+  transcriptions: {
+    method: "POST",
+    path: "/v1/audio/transcriptions",
+    goesTo: "decode",
+    body: formRules.audio,
+    streamEnds: ["[DONE]"],
+  },
+  translations: {
+    method: "POST",
+    path: "/v1/audio/translations",
+    goesTo: "decode",
+    body: formRules.audio,
+    streamEnds: ["[DONE]"],
+  },
+  responses: {
+    method: "POST",
+    path: "/v1/responses",
+    goesTo: "decode",
+    body: jsonRules.responses,
+    streamEnds: ["response.completed", "response.incomplete", "response.failed", "response.cancelled"],
+    failureFormat: "responses",
+  },
+  messages: {
+    method: "POST",
+    path: "/v1/messages",
+    goesTo: "decode",
+    body: jsonRules.messages,
+    streamEnds: ["message_stop"],
+    failureFormat: "anthropic",
+  },
+  countMessageTokens: {
+    method: "POST",
+    path: "/v1/messages/count_tokens",
+    goesTo: "decode",
+    body: jsonRules.messages,
+  },
 } as const satisfies RouteMap;
 
 /** What a path and method lead to. */
 export type RouteMatch =
-  | { readonly kind: "match"; readonly handler: string; readonly parameter: string | undefined }
+  | {
+      readonly kind: "match";
+      /** Name of the route. */
+      readonly name: string;
+      readonly route: Route;
+      /** What `{model}` stands for. */
+      readonly parameter: string | undefined;
+    }
   | { readonly kind: "wrong-method"; readonly allowed: readonly string[] }
   | { readonly kind: "no-route" };
 
 const parameterSuffix = "{model}";
 
+/** Routes of one path by method. */
+type Methods = Map<string, { readonly name: string; readonly route: Route }>;
+
 /** Looks paths up. Made once for each ingress. */
 export class RouteTable {
-  readonly #exact = new Map<string, Map<string, string>>();
-  readonly #prefixes: { readonly prefix: string; readonly methods: Map<string, string> }[] = [];
+  readonly #exact = new Map<string, Methods>();
+  readonly #prefixes = new Map<string, Methods>();
 
   constructor(routes: RouteMap) {
-    for (const [handler, { method, path }] of Object.entries(routes)) {
-      if (path.endsWith(parameterSuffix)) {
-        const prefix = path.slice(0, -parameterSuffix.length);
-        this.#prefixes.push({ prefix, methods: new Map([[method, handler]]) });
-      } else {
-        const methods = this.#exact.get(path) ?? new Map<string, string>();
-        this.#exact.set(path, methods.set(method, handler));
+    for (const [name, route] of Object.entries(routes)) {
+      for (const path of typeof route.path === "string" ? [route.path] : route.path) {
+        const isPrefix = path.endsWith(parameterSuffix);
+        const table = isPrefix ? this.#prefixes : this.#exact;
+        const key = isPrefix ? path.slice(0, -parameterSuffix.length) : path;
+        const methods: Methods = table.get(key) ?? new Map();
+        table.set(key, methods.set(route.method, { name, route }));
       }
     }
   }
 
+  /** @param path as it came: nothing is normalised, so that nothing can be smuggled past the table */
   match(method: string, path: string): RouteMatch {
     const exact = this.#exact.get(path);
     if (exact !== undefined) return toMatch(exact, method, undefined);
-    for (const { prefix, methods } of this.#prefixes) {
+    for (const [prefix, methods] of this.#prefixes) {
       if (path.startsWith(prefix) && path.length > prefix.length) {
         return toMatch(methods, method, decodePath(path.slice(prefix.length)));
       }
@@ -54,11 +144,11 @@ export class RouteTable {
   }
 }
 
-function toMatch(methods: ReadonlyMap<string, string>, method: string, parameter: string | undefined): RouteMatch {
-  const handler = methods.get(method) ?? (method === "HEAD" ? methods.get("GET") : undefined);
-  return handler === undefined
-    ? { kind: "wrong-method", allowed: [...methods.keys()] }
-    : { kind: "match", handler, parameter };
+function toMatch(methods: Methods, method: string, parameter: string | undefined): RouteMatch {
+  const found = methods.get(method) ?? (method === "HEAD" ? methods.get("GET") : undefined);
+  if (found !== undefined) return { kind: "match", ...found, parameter };
+  const allowed = [...methods.keys()];
+  return { kind: "wrong-method", allowed: allowed.includes("GET") ? [...allowed, "HEAD"] : allowed };
 }
 
 function decodePath(text: string): string {

@@ -155,7 +155,8 @@ export class ForwardCall implements EngineResponseSink, ByteSource {
     const contentType = this.#contentType;
     let body: Uint8Array = Buffer.concat(this.#chunks, this.#size);
     try {
-      if (contentType.startsWith("application/json")) body = forwardedAnswer(body as Buffer, this.#init.origin);
+      if (contentType.startsWith("application/json"))
+        body = forwardedAnswer(body as Buffer, this.#init.origin);
     } catch (error) {
       this.#fail(error as ServeLLMError);
       return;

@@ -14,6 +14,25 @@ export interface JsonMember {
 /** Kind of a JSON value. */
 export type JsonKind = "object" | "array" | "string" | "number" | "boolean" | "null";
 
+/** Kind of the valid JSON value that starts with this byte. */
+export function jsonKindOf(firstByte: number): JsonKind {
+  switch (firstByte) {
+    case 0x7b:
+      return "object";
+    case 0x5b:
+      return "array";
+    case 0x22:
+      return "string";
+    case 0x74:
+    case 0x66:
+      return "boolean";
+    case 0x6e:
+      return "null";
+    default:
+      return "number";
+  }
+}
+
 /** Limits of {@link scanJsonObject}. */
 export interface JsonScanOptions {
   /** How deep arrays and objects may nest, the object itself counted as 1. @default 128 */
@@ -70,21 +89,7 @@ export class JsonObjectIndex {
   kind(key: string): JsonKind | undefined {
     const member = this.#find(key);
     if (member === undefined) return undefined;
-    switch (this.bytes[member.valueStart] as number) {
-      case 0x7b:
-        return "object";
-      case 0x5b:
-        return "array";
-      case 0x22:
-        return "string";
-      case 0x74:
-      case 0x66:
-        return "boolean";
-      case 0x6e:
-        return "null";
-      default:
-        return "number";
-    }
+    return jsonKindOf(this.bytes[member.valueStart] as number);
   }
 
   /** The member's value, parsed anew at each call; undefined when there is no such member. The last duplicate wins, as in Python. */

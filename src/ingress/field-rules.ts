@@ -1,0 +1,181 @@
+import { RequestError } from "../errors/request-error.ts";
+import { type JsonElement, walkJsonElements } from "../protocol/json-elements.ts";
+import { type JsonKind, type JsonObjectIndex, scanJsonObject } from "../protocol/json-object-index.ts";
+
+/** The value of one field, looked into only as far as its rule needs. */
+export interface Field {
+  readonly kind: JsonKind;
+  /** Its JSON text. */
+  readonly bytes: Uint8Array;
+  /** Parses it. */
+  value(): unknown;
+}
+
+/** What is wrong with a request. Says what was expected and what kind of thing came, never what it was. */
+export interface FieldProblem {
+  /** Path of the field, for example `stream_options.include_usage`. */
+  readonly param: string | null;
+  readonly text: string;
+}
+
+/** Checks one field. */
+export type FieldRule = (field: Field, path: string) => readonly FieldProblem[];
+
+/** Rules by field name; fields without a rule are the engine's to judge. */
+export type FieldRules = Readonly<Record<string, FieldRule>>;
+
+/** Groups of fields of which one each must be there. */
+export type RequiredFields = readonly (readonly string[])[];
+
+const mostReported = 20;
+const fine: readonly FieldProblem[] = [];
+
+/** A field of one of these kinds; `inner` looks into it when it is. */
+export function ofKind(kinds: readonly JsonKind[], inner?: FieldRule): FieldRule {
+  const expected = kinds.join(" or ");
+  return (field, path) => {
+    if (!kinds.includes(field.kind)) return [expectation(path, expected, field.kind)];
+    return inner === undefined ? fine : inner(field, path);
+  };
+}
+
+/** The same, or null. */
+export function optional(rule: FieldRule): FieldRule {
+  return (field, path) => (field.kind === "null" ? fine : rule(field, path));
+}
+
+/** A number without a fraction, of at least `minimum`. */
+export function integer(minimum = -Infinity): FieldRule {
+  const expected = minimum === -Infinity ? "an integer" : `an integer of ${minimum} or more`;
+  return ofKind(["number"], (field, path) => {
+    const value = field.value() as number;
+    if (Number.isInteger(value) && value >= minimum) return fine;
+    return [
+      expectation(path, expected, Number.isInteger(value) ? "a smaller one" : "a number with a fraction"),
+    ];
+  });
+}
+
+/** One of these words. */
+export function word(...words: readonly string[]): FieldRule {
+  const expected = words.map((each) => `"${each}"`).join(", ");
+  return ofKind(["string"], (field, path) =>
+    words.includes(field.value() as string)
+      ? fine
+      : [expectation(path, `one of ${expected}`, "another string")],
+  );
+}
+
+/** An object whose named fields follow these rules. */
+export function objectWith(rules: FieldRules): FieldRule {
+  return ofKind(["object"], (field, path) => membersOf(field.bytes, rules, path));
+}
+
+/** An object whose values all follow one rule. */
+export function objectOf(rule: FieldRule): FieldRule {
+  return ofKind(["object"], (field, path) => {
+    const index = scanJsonObject(field.bytes);
+    // The key is the client's own text: the object is named instead.
+    return index.members.flatMap(({ key }) => rule(memberOf(index, key), path)).slice(0, 1);
+  });
+}
+
+/** An array whose elements follow a rule; the first that does not is reported. */
+export function arrayOf(rule: FieldRule): FieldRule {
+  return ofKind(["array"], (field, path) => firstProblem(field.bytes, rule, path));
+}
+
+/** A text, texts, token ids, or lists of token ids. */
+export const textsOrTokens: FieldRule = (field, path) => {
+  if (field.kind === "string") return fine;
+  if (field.kind !== "array") return [expectation(path, "a string or array", field.kind)];
+  let first: JsonKind | undefined;
+  return firstProblem(
+    field.bytes,
+    (element, elementPath) => {
+      first ??= element.kind;
+      if (element.kind !== first)
+        return [expectation(elementPath, `${first} as the elements before`, element.kind)];
+      if (first === "string" || first === "object") return fine;
+      return first === "array" ? tokenIds(element, elementPath) : integer(0)(element, elementPath);
+    },
+    path,
+  );
+};
+
+const tokenIds: FieldRule = arrayOf(integer(0));
+
+/**
+ * Checks a body against its route's rules.
+ *
+ * @throws RequestError 400 that names every problem
+ */
+export function checkFields(body: JsonObjectIndex, rules: FieldRules, required: RequiredFields): void {
+  const problems: FieldProblem[] = [];
+  for (const group of required) {
+    if (!group.some((name) => body.has(name))) problems.push(missing(group));
+  }
+  for (const { key } of body.members) {
+    const rule = Object.hasOwn(rules, key) ? rules[key] : undefined;
+    if (rule === undefined) continue;
+    if (body.isDuplicate(key)) {
+      // Engines differ in which one they take.
+      if (!problems.some(({ param }) => param === key)) {
+        problems.push({ param: key, text: `\`${key}\` is there more than once` });
+      }
+      continue;
+    }
+    problems.push(...rule(memberOf(body, key), key));
+  }
+  if (problems.length > 0) throw invalidRequest(problems);
+}
+
+/** The answer to a request with these problems. */
+export function invalidRequest(problems: readonly FieldProblem[]): RequestError {
+  const texts = problems.slice(0, mostReported).map(({ text }) => text);
+  if (problems.length > mostReported) texts.push(`and ${problems.length - mostReported} more`);
+  return new RequestError(`Invalid request format: ${texts.join("; ")}.`, {
+    code: "invalid_parameter",
+    param: problems[0]!.param,
+  });
+}
+
+/** A required field is not there. */
+export function missing(group: readonly string[]): FieldProblem {
+  return { param: group[0]!, text: `${group.map((name) => `\`${name}\``).join(" or ")} is required` };
+}
+
+/** A field is not what it must be. */
+export function expectation(path: string, expected: string, received: string): FieldProblem {
+  return { param: path, text: `\`${path}\` must be ${expected}, got ${received}` };
+}
+
+function firstProblem(bytes: Uint8Array, rule: FieldRule, path: string): readonly FieldProblem[] {
+  let problems = fine;
+  walkJsonElements(bytes, (element, index) => {
+    problems = rule(elementField(element), `${path}[${index}]`);
+    return problems.length === 0;
+  });
+  return problems;
+}
+
+function membersOf(bytes: Uint8Array, rules: FieldRules, path: string): readonly FieldProblem[] {
+  const index = scanJsonObject(bytes);
+  return Object.entries(rules).flatMap(([key, rule]) =>
+    index.has(key) ? rule(memberOf(index, key), `${path}.${key}`) : fine,
+  );
+}
+
+function memberOf(index: JsonObjectIndex, key: string): Field {
+  return {
+    kind: index.kind(key)!,
+    get bytes() {
+      return index.raw(key)!.bytes;
+    },
+    value: () => index.value(key),
+  };
+}
+
+function elementField(element: JsonElement): Field {
+  return { ...element, value: () => JSON.parse(Buffer.from(element.bytes).toString()) as unknown };
+}

@@ -1,0 +1,56 @@
+import { isUtf8 } from "node:buffer";
+import { RequestError } from "../errors/request-error.ts";
+import { type JsonObjectIndex, scanJsonObject } from "../protocol/json-object-index.ts";
+import { JsonScanError } from "../protocol/json-scanner.ts";
+import type { JsonRules } from "./body-rules.ts";
+import { refusedFields, refuseInternalFields } from "./client-field-policy.ts";
+import { checkFields } from "./field-rules.ts";
+
+/** What the ingress knows of any JSON body. */
+export interface JsonBody {
+  readonly body: JsonObjectIndex;
+  /** Undefined when the client named none. */
+  readonly model: string | undefined;
+  readonly stream: boolean;
+  /** vLLM's `priority`. */
+  readonly priority: number;
+}
+
+/**
+ * Reads a body as far as serving it needs, and refuses what no engine should see.
+ *
+ * @throws RequestError 400 naming every field at fault, what was expected and what kind of thing came
+ */
+export function parseJsonBody(bytes: Uint8Array, rules: JsonRules): JsonBody {
+  const body = scan(withoutByteOrderMark(bytes));
+  refuseInternalFields(body);
+  checkFields(body, rules.fields, rules.required);
+  const model = body.value("model");
+  const priority = body.value("priority");
+  return {
+    body,
+    model: typeof model === "string" ? model : undefined,
+    stream: body.value("stream") === true,
+    priority: typeof priority === "number" ? priority : 0,
+  };
+}
+
+function scan(bytes: Uint8Array): JsonObjectIndex {
+  if (bytes.byteLength === 0) throw invalidJson("the body is empty, expected a JSON object");
+  if (!isUtf8(bytes)) throw invalidJson("the body is not UTF-8");
+  try {
+    return scanJsonObject(bytes, { forbiddenKeys: refusedFields });
+  } catch (error) {
+    if (error instanceof JsonScanError) throw invalidJson(`the body is not a JSON object (${error.message})`);
+    throw error;
+  }
+}
+
+/** Python's reader skips it, and so do the engines. */
+function withoutByteOrderMark(bytes: Uint8Array): Uint8Array {
+  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes;
+}
+
+function invalidJson(reason: string): RequestError {
+  return new RequestError(`Invalid request format: ${reason}.`, { code: "invalid_json" });
+}

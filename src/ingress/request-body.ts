@@ -1,0 +1,34 @@
+import type { BodyLimits, HttpRequest } from "../adapters/http-exchange.ts";
+import { RequestError } from "../errors/request-error.ts";
+
+const jsonType = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
+const formType = /^multipart\/form-data\s*;/i;
+
+/**
+ * Reads a body of the kind its route wants.
+ *
+ * @throws RequestError 415 for another kind or a compressed body, and what reading throws (413, 408)
+ */
+export async function readRequestBody(
+  request: HttpRequest,
+  kind: "json" | "form",
+  limits: BodyLimits,
+): Promise<Uint8Array> {
+  const encoding = request.header("content-encoding") ?? "identity";
+  if (encoding.toLowerCase() !== "identity") {
+    throw unsupported("Compressed request bodies are not accepted; send it without content-encoding.");
+  }
+  const type = request.header("content-type");
+  const expected = kind === "json" ? "application/json" : "multipart/form-data";
+  const fits = type !== undefined && (kind === "json" ? jsonType : formType).test(type);
+  if (type !== undefined && !fits) throw unsupported(`The content-type must be ${expected}.`);
+  const bytes = await request.readBody(limits);
+  // Without a body there is no type to miss: what is missing is the body.
+  if (!fits && bytes.byteLength > 0)
+    throw unsupported(`The content-type is missing; it must be ${expected}.`);
+  return bytes;
+}
+
+function unsupported(message: string): RequestError {
+  return new RequestError(message, { status: 415, code: "unsupported_media_type", param: "content-type" });
+}

@@ -28,10 +28,11 @@ export function adapterTiers(
 function chooseLoader(candidates: readonly ReplicaView[], adapter: string): ReplicaView | undefined {
   let best: ReplicaView | undefined;
   let bestHash = -1;
+  const seed = hash32(adapter);
   for (const replica of candidates) {
     const fewer = best === undefined ? -1 : replica.multiplexedModelIds.size - best.multiplexedModelIds.size;
     if (fewer > 0) continue;
-    const hash = hash32(`${adapter}\n${replica.id}`);
+    const hash = hash32(replica.id, seed);
     if (fewer < 0 || hash > bestHash) {
       best = replica;
       bestHash = hash;

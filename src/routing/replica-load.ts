@@ -28,13 +28,25 @@ export function hasFreeSlot(replica: ReplicaView): boolean {
   return replica.inFlight < replica.maxOngoingRequests;
 }
 
-/** The replicas from least to most loaded; equally loaded ones stay in order. */
+/**
+ * The replicas with the least loaded first. All are in order of load only when the first has no free slot: the
+ * others do not matter before.
+ */
 export function byLoad(
   replicas: readonly ReplicaView[],
   nowMs: number,
   maxAgeMs: number = defaultLoadMaxAgeMs,
 ): readonly ReplicaView[] {
-  if (replicas.length < 2) return replicas;
+  let least: ReplicaView | undefined;
+  let leastLoad = Number.POSITIVE_INFINITY;
+  for (const replica of replicas) {
+    const load = replicaLoad(replica, nowMs, maxAgeMs);
+    if (load >= leastLoad) continue;
+    least = replica;
+    leastLoad = load;
+  }
+  if (least === undefined || replicas.length < 2) return replicas;
+  if (hasFreeSlot(least)) return [least, ...replicas.filter((replica) => replica !== least)];
   return replicas
     .map((replica) => ({ replica, load: replicaLoad(replica, nowMs, maxAgeMs) }))
     .sort((a, b) => a.load - b.load)

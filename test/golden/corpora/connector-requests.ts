@@ -26,7 +26,7 @@ import { isConfigurationError, setupInput } from "./kv-setup.ts";
 /**
  * Checks one case of `connector-requests.jsonl`: set-up, the connector's flags, both requests as they go over the
  * wire, and the order in which they can be made. Throws when the library does something else than was recorded.
- * Who is called when, and what a client reads, is the PDProxyServer's and tested there.
+ * Who is called when, and what a client reads, is the PDProxyServer's and tested there; session ids are, too.
  *
  * Ours by rule:
  * - prefill loses {@link prefillRemovedFields}, which Ray sends on; `stream_options` is removed where Ray sends null;
@@ -106,7 +106,7 @@ class ConcurrentTestConnector implements KvConnector {
   }
 }
 
-/** What replicas publish; the corpus, made for Ray, could not have it. */
+/** Metadata the corpus can't have. */
 const ownPeers: Readonly<Record<string, PeerMetadata>> = {
   MooncakeConnector: { bootstrap_addr: "http://10.0.0.7:8998", engine_id: "engine-7" },
   P2pNcclConnector: { zmq_address: "10.0.0.7:21001" },
@@ -203,7 +203,7 @@ class CaseCheck {
       connector.concurrentHandoff ? undefined : { kvTransferParams: raw },
     );
     deepStrictEqual(this.#input.request, before, "the client's request was changed");
-    this.#checkOnlySet(prefill, decode);
+    this.#checkIds(prefill, decode);
     if (expected.prefill_body !== undefined) this.#checkPrefill(prefill, expected.prefill_body);
     if (expected.decode_body !== undefined) {
       deepStrictEqual(this.#onWire(decode), withoutNulls(expected.decode_body, ["kv_transfer_params"]));
@@ -234,7 +234,6 @@ class CaseCheck {
     return prefillRemovedFields.includes(field);
   }
 
-  /** A handle that Ray passes on though it is known to crash or hang a decode engine is refused by us. */
   #checkHandle(connector: KvConnector, raw: RawJson | undefined): void {
     const name = connector.name === "MultiConnector" ? this.#firstSub() : connector.name;
     const needsHandle =
@@ -308,8 +307,7 @@ class CaseCheck {
     return body["kv_transfer_params"] === null ? without(body, ["kv_transfer_params"]) : body;
   }
 
-  /** Both legs have the same id, whether it carries addresses or not. */
-  #checkOnlySet(prefill: RequestEdits, decode: RequestEdits): void {
+  #checkIds(prefill: RequestEdits, decode: RequestEdits): void {
     deepStrictEqual(prefill.requestId, decode.requestId);
     deepStrictEqual(prefill.requestId !== undefined, this.#firstSub() === "MoRIIOConnector");
   }

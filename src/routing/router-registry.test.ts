@@ -32,7 +32,7 @@ describe("the router registry", () => {
     "RoundRobinRouter",
   ])("knows %s", (path) => {
     expect(isRequestRouterRegistered(path)).toBe(true);
-    expect(ids(createRequestRouter(path, context).chooseReplicas([only], request))).toEqual(["a"]);
+    expect(createRequestRouter(path, context).chooseReplicas([only], request).flat()).toEqual([only]);
   });
 
   it("takes new ones once", () => {

@@ -1,7 +1,7 @@
 import type * as z from "zod";
 
 import type { ClassReference } from "./class-reference.ts";
-import { boolean, isPlainObject, objectOf, opaqueMap, optional, reading, withDefault } from "./lax-schema.ts";
+import { boolean, isPlainObject, objectOf, opaqueMap, reading, withDefault } from "./lax-schema.ts";
 
 /** Hooks around an engine's start. Ray's `CallbackConfig`; kept for export, engines here are remote. */
 export interface CallbackConfig {
@@ -20,14 +20,12 @@ export const callbackConfigSchema: z.ZodType<CallbackConfig> = reading<unknown>(
     : { type: "dataclass_type", message: "Input should be a dictionary or an instance of CallbackConfig" },
 ).pipe(
   objectOf("CallbackConfig", {
-    callbackClass: optional(
-      reading<ClassReference>((input) =>
-        typeof input === "string" || typeof input === "function"
-          ? { value: input as ClassReference }
-          : { type: "string_type", message: "Input should be a valid string" },
-      ),
-    ),
+    callbackClass: reading<ClassReference>((input) =>
+      typeof input === "string" || typeof input === "function"
+        ? { value: input as ClassReference }
+        : { type: "string_type", message: "Input should be a valid string" },
+    ).optional(),
     callbackKwargs: withDefault(opaqueMap(), {}),
     raiseErrorOnCallback: withDefault(boolean(), true),
-  }) as unknown as z.ZodType<CallbackConfig, unknown>,
+  }),
 );

@@ -28,7 +28,7 @@ export interface CamelCased {
   /** Unknown keys, doubled spellings, forbidden keys, values nested too deeply. Paths are the user's. */
   readonly issues: readonly ConfigIssue[];
   /** The user's spelling of a camelCase path. Keys that were not given take the spelling of their neighbours. */
-  userPath(path: readonly (string | number)[]): readonly (string | number)[];
+  readonly userPath: (path: readonly (string | number)[]) => readonly (string | number)[];
 }
 
 /** Names that would reach an object's prototype. */
@@ -178,7 +178,7 @@ interface SchemaDefinition {
 }
 
 function definition(schema: z.ZodType): SchemaDefinition {
-  return schema.def as unknown as SchemaDefinition;
+  return schema.def;
 }
 
 /** Follows optional, default, pipe and union down to the schemas that say what the value looks like. */

@@ -24,7 +24,7 @@ export function describeValue(value: unknown, path: readonly (string | number)[]
     const keys = Object.keys(value);
     return keys.length === 0 ? "an empty object" : shorten(`an object with ${keys.slice(0, 5).join(", ")}`);
   }
-  return `an instance of ${(value as object).constructor?.name ?? "an unnamed class"}`;
+  return `an instance of ${value.constructor?.name ?? "an unnamed class"}`;
 }
 
 function withoutCredentials(value: string): string {

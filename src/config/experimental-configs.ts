@@ -24,12 +24,12 @@ export const experimentalKeys = [
   "KV_INDEXER_THREADS",
 ] as const;
 
-/** Other spellings of each key: `streamBatchingIntervalMs`, `nixlSideChannelPortBase`, `prewarmPrefillDecode`. */
+/** How each key may be written: as it is, and in camelCase. `ALL_CAPS` keys have one spelling. */
 const spellings: ReadonlyMap<string, string> = new Map(
   experimentalKeys.flatMap((key) => {
-    const bare = key.toLowerCase().replace(/^_/, "");
-    const camel = toCamelCase(bare);
-    return [key, camel, key.startsWith("_") ? `_${camel}` : bare].map((spelling) => [spelling, key] as const);
+    const camel = toCamelCase(key.replace(/^_/, ""));
+    const others = key.startsWith("_") ? [camel, `_${camel}`] : [camel];
+    return [key, ...(key.toUpperCase() === key ? [] : others)].map((spelling) => [spelling, key] as const);
   }),
 );
 

@@ -224,7 +224,7 @@ export function oneOf<const T extends string | number>(
 }
 
 /** Any value at all, kept as it came. pydantic's `Any`. Keys within it are never renamed. */
-export function anything(): z.ZodType<unknown> {
+export function anything(): z.ZodType {
   return reading((input) => ({ value: input }));
 }
 
@@ -238,7 +238,7 @@ export function opaqueMap(): z.ZodType<Readonly<Record<string, unknown>>> {
 
 /** A map from names that belong to the user to values of one kind. pydantic's `dict[str, T]`. */
 export function mapOf<T>(value: z.ZodType<T>): z.ZodType<Readonly<Record<string, T>>> {
-  return z.record(z.string(), value) as unknown as z.ZodType<Readonly<Record<string, T>>>;
+  return z.record(z.string(), value);
 }
 
 /** A list. pydantic's `list[T]`. */
@@ -258,7 +258,7 @@ export function nullable<T>(schema: z.ZodType<T>): z.ZodType<T | null | undefine
 
 /** Absent means `value`; null is refused unless the schema takes it. pydantic's `field: T = value`. */
 export function withDefault<T>(schema: z.ZodType<T>, value: T): z.ZodType<T> {
-  return schema.default(value as never) as unknown as z.ZodType<T>;
+  return schema.default(value as never);
 }
 
 /** True for objects written as literals or parsed from JSON and YAML, false for lists and class instances. */
@@ -278,7 +278,7 @@ export function objectOf<S extends z.ZodRawShape>(name: string, shape: S): z.Zod
 }
 
 /** As {@link objectOf}, but unknown keys are let through and dropped, where Ray ignores them. */
-export function openObjectOf<S extends z.ZodRawShape>(name: string, shape: S): z.ZodObject<S, z.core.$strip> {
+export function openObjectOf<S extends z.ZodRawShape>(name: string, shape: S): z.ZodObject<S> {
   return z.object(shape, { error: (issue) => notAnObject(name, issue.code) });
 }
 

@@ -6,6 +6,7 @@ import { camelCased } from "./casing.ts";
 import { type ClassReference, type ClassValue, readClassPath } from "./class-reference.ts";
 import { clientConfigSchema } from "./client-config.ts";
 import { deploymentConfigSchema, parseDeploymentConfig } from "./deployment-config.ts";
+import { describeValue } from "./describe-value.ts";
 import { endpointsSchema } from "./endpoint.ts";
 import { experimentalConfigsSchema } from "./experimental-configs.ts";
 import {
@@ -80,7 +81,7 @@ const acceleratorConfig = reading<AcceleratorConfig>((input) => {
     return { type: "union_tag_not_found", message: "Unable to extract tag using discriminator 'kind'" };
   }
   if (kind !== "cpu" && kind !== "gpu" && kind !== "tpu") {
-    const tag = kind === null ? "None" : String(kind);
+    const tag = typeof kind === "string" ? kind : kind === null ? "None" : describeValue(kind, []);
     return {
       type: "union_tag_invalid",
       message: `Input tag '${tag}' found using 'kind' does not match any of the expected tags: ${acceleratorKinds}`,

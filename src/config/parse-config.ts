@@ -16,7 +16,7 @@ export interface ParsedConfig<T> {
   /** Top-level keys that were given, camelCase: pydantic's `model_fields_set`. */
   readonly explicitlySet: ReadonlySet<string>;
   /** A camelCase path in the user's spelling, for problems found after parsing. */
-  userPath(path: readonly (string | number)[]): readonly (string | number)[];
+  readonly userPath: (path: readonly (string | number)[]) => readonly (string | number)[];
 }
 
 /**

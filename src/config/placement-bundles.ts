@@ -98,12 +98,12 @@ function repeat(bundle: ResourceBundle, times: number): readonly ResourceBundle[
 /** What one replica actor of Ray needs for itself: options of `ray_actor_options`. */
 export interface ReplicaActorResources {
   /** @default 1 */
-  readonly numCpus?: number | undefined;
+  readonly numCpus?: number | null | undefined;
   /** @default 0 */
-  readonly numGpus?: number | undefined;
-  readonly resources?: ResourceBundle | undefined;
+  readonly numGpus?: number | null | undefined;
+  readonly resources?: ResourceBundle | null | undefined;
   /** Bytes. */
-  readonly memory?: number | undefined;
+  readonly memory?: number | null | undefined;
 }
 
 /** The bundle of the replica actor itself. */

@@ -37,7 +37,7 @@ const falseWords = /^(?:no|No|NO|false|False|FALSE|off|Off|OFF)$/;
 /** YAML 1.1 also has `y` and `n` for booleans; Python's loader, and so Ray, reads them as text. */
 function asPythonReads(tag: Tags[number]): Tags[number] {
   if (typeof tag === "string" || tag.tag !== "tag:yaml.org,2002:bool" || !("test" in tag)) return tag;
-  const words = tag.test?.test("yes") === true ? trueWords : falseWords;
+  const words = tag.test?.test("yes") ? trueWords : falseWords;
   return { ...tag, test: words } as Tags[number];
 }
 

@@ -70,13 +70,10 @@ export function dataParallelDeploymentOptions(config: LLMConfig): DeploymentOpti
         `data_parallel_size (${ranks}), or leave it out`,
     );
   }
-  // Zero is refused with Ray's own words when the options are read.
-  if (
-    numReplicas !== undefined &&
-    numReplicas !== null &&
-    Number(numReplicas) !== ranks &&
-    Number(numReplicas) !== 0
-  ) {
+  // As given: it may be a numeric string. Zero is refused with Ray's own words when the options are read.
+  const given: unknown = numReplicas ?? ranks;
+  const replicas = Number(given);
+  if (replicas !== ranks && replicas !== 0) {
     throw configurationProblem(
       "LLMConfig",
       ["deployment_config", "num_replicas"],

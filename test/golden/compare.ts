@@ -74,7 +74,7 @@ interface FlatProblem {
 }
 
 /** A union member's name in a location, a detail of pydantic: `str`, `dict[str,any]`, `CloudMirrorConfig`. */
-const unionMember = /^(str|int|float|bool|.*\[.*\].*|[A-Z][a-z]+([A-Z][A-Za-z]*)+)$/;
+const unionMember = /^(str|int|float|bool|cpu|gpu|tpu|.*\[.*\].*|[A-Z][a-z]+([A-Z][A-Za-z]*)+)$/;
 
 /** Every recorded problem, causes unfolded; the members of one union are alternatives. */
 function flatten(recorded: RecordedError): readonly (readonly FlatProblem[])[] {

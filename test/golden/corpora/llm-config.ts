@@ -105,6 +105,9 @@ const deviations: readonly Deviation<Subject>[] = [
   forDefect(/documented but has no effect/, "notes() says that it has no effect.", (subject) =>
     noted(subject, /num_ingress_replicas has no effect/),
   ),
+  forDefect(/raw Python \w+ escapes/, "Every refusal is a ConfigurationError.", (subject) =>
+    refused(subject, /is not valid/),
+  ),
   forDefect(/unhelpful error for a string/, "The error says what an import path looks like.", (subject) =>
     refused(subject, /Got invalid import path/),
   ),
@@ -165,7 +168,7 @@ export function check(kase: GoldenCase): void {
 function checkEngineConfig(config: LLMConfig, expected: RecordedEngineConfig): void {
   const engine = attempt(() => config.getEngineConfig());
   if (!expected.ok) {
-    sameError(engine, expected as RecordedError);
+    sameError(engine, expected);
     return;
   }
   const {

@@ -73,7 +73,7 @@ const deviations: readonly Deviation<Subject>[] = [
     (subject) => refused(subject, /Invalid data_parallel_size/),
   ),
   forDefect(/raw Python AttributeError escapes/, "Every refusal is a ConfigurationError.", (subject) =>
-    refused(subject, /Could not import|should be an object/),
+    refused(subject, /is not valid/),
   ),
   {
     reason: "A field given in both spellings is an error of its own; in Ray the camelCase one is unknown.",

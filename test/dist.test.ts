@@ -1,0 +1,193 @@
+import { execFileSync } from "node:child_process";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+const root = join(import.meta.dirname, "..");
+const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+  readonly version: string;
+  readonly dependencies: Readonly<Record<string, string>>;
+  readonly bin: Readonly<Record<string, string>>;
+};
+const typescript = join(root, "node_modules", "typescript", "bin", "tsc");
+
+let folder = "";
+let files: readonly string[] = [];
+
+// What `npm install` of the tarball does, without a registry: the dependencies are linked from here.
+beforeAll(() => {
+  if (!existsSync(join(root, "dist", "index.js")))
+    throw new Error('There is no dist: run "npm run build" first');
+  folder = mkdtempSync(join(tmpdir(), "serve-llm-dist-"));
+  const packed = execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], {
+    cwd: root,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const [tarball] = JSON.parse(packed) as [{ filename: string; files: { path: string }[] }];
+  files = tarball.files.map(({ path }) => path);
+  const modules = join(folder, "node_modules");
+  mkdirSync(join(modules, ".bin"), { recursive: true });
+  execFileSync("tar", ["-xzf", join(folder, tarball.filename), "-C", modules]);
+  execFileSync("mv", [join(modules, "package"), join(modules, "serve-llm")]);
+  for (const name of [...Object.keys(manifest.dependencies), "@types/node", "undici-types"]) {
+    mkdirSync(join(modules, name, ".."), { recursive: true });
+    symlinkSync(join(root, "node_modules", name), join(modules, name));
+  }
+  const bin = join(modules, "serve-llm", manifest.bin["serve-llm"]!);
+  chmodSync(bin, 0o755);
+  symlinkSync(bin, join(modules, ".bin", "serve-llm"));
+});
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function run(command: string, args: readonly string[]): string {
+  try {
+    return execFileSync(command, args, { cwd: folder, encoding: "utf8", stdio: "pipe" });
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout: string; stderr: string };
+    throw new Error(`${command} ${args.join(" ")} failed:\n${stdout}${stderr}`, { cause: error });
+  }
+}
+
+function runScript(name: string, text: string): string {
+  writeFileSync(join(folder, name), text);
+  return run(process.execPath, [name]);
+}
+
+describe("the package", () => {
+  it("has what it needs, and no sources or tests", () => {
+    expect(files).toEqual(expect.arrayContaining(["LICENSE", "README.md", "CHANGELOG.md", "dist/cli.js"]));
+    expect(
+      files.filter((path) => !/^(dist\/|LICENSE|README\.md|CHANGELOG\.md|package\.json)/.test(path)),
+    ).toEqual([]);
+    expect(files.filter((path) => /\.test\./.test(path))).toEqual([]);
+  });
+
+  it("names no machine", () => {
+    for (const path of files.filter((each) => /\.(c?js|d\.c?ts|json|md)$/.test(each))) {
+      const text = readFileSync(join(folder, "node_modules", "serve-llm", path), "utf8");
+      expect(text.includes(root), path).toBe(false);
+    }
+  });
+});
+
+describe.each([
+  ["ESM", "mjs", (entry: string) => `await import(${JSON.stringify(entry)})`],
+  ["CommonJS", "cjs", (entry: string) => `require(${JSON.stringify(entry)})`],
+] as const)("imported as %s", (_, extension, load) => {
+  it("gives the public names", () => {
+    const output = runScript(
+      `names.${extension}`,
+      `const main = ${load("serve-llm")};
+       const testing = ${load("serve-llm/testing")};
+       const { version } = ${extension === "cjs" ? load("serve-llm/package.json") : `(${load("node:module")}).createRequire(import.meta.url)("serve-llm/package.json")`};
+       console.log(JSON.stringify({
+         kinds: [main.LLMConfig, main.buildPdOpenaiApp, main.serve.run, main.PDProxyServer, testing.MockVLLMEngine].map((x) => typeof x),
+         // Deployments are named after their classes, so bundling must not rename them.
+         names: [main.PDProxyServer.name, main.LLMServer.name, main.OpenAiIngress.name, main.ConfigurationError.name],
+         version,
+       }));`,
+    );
+    expect(JSON.parse(output)).toEqual({
+      kinds: ["function", "function", "function", "function", "function"],
+      names: ["PDProxyServer", "LLMServer", "OpenAiIngress", "ConfigurationError"],
+      version: manifest.version,
+    });
+  });
+
+  it.each(["serve-llm", "serve-llm/testing"])("%s starts nothing", (entry) => {
+    // That it ends by itself shows that nothing keeps the process alive.
+    const output = runScript(
+      `quiet.${extension}`,
+      `const listeners = process.eventNames().map((name) => [String(name), process.listenerCount(name)]);
+       const busy = /Timeout|Immediate|TCP|UDP|TLS|Pipe|Worker|Signal|Process/;
+       const resources = () => process.getActiveResourcesInfo().filter((name) => busy.test(name)).sort();
+       // Both are made when they are first looked at.
+       void [process.stdout, process.stderr];
+       const before = resources();
+       ${load(entry)};
+       const after = process.eventNames().map((name) => [String(name), process.listenerCount(name)]);
+       console.log(JSON.stringify({ listeners: [listeners, after], resources: [before, resources()] }));`,
+    );
+    const { listeners, resources } = JSON.parse(output) as Record<
+      "listeners" | "resources",
+      [unknown, unknown]
+    >;
+    expect(listeners[1]).toEqual(listeners[0]);
+    expect(resources[1]).toEqual(resources[0]);
+  });
+});
+
+describe("types", () => {
+  const source = `
+    import { buildPdOpenaiApp, LLMConfig, serve, ServeLLMError, type ChatCompletion, type ChatCompletionChunk } from "serve-llm";
+    import { FakeClock, MockVLLMEngine } from "serve-llm/testing";
+    import { createServer } from "node:http";
+
+    const config = new LLMConfig({
+      modelLoadingConfig: { modelId: "llama-8b" },
+      engineKwargs: { kv_transfer_config: { kv_connector: "NixlConnector", kv_role: "kv_both" } },
+      endpoints: ["http://127.0.0.1:1"],
+    });
+    const app = buildPdOpenaiApp({ prefillConfig: config, decodeConfig: config });
+    // @ts-expect-error Both sides are needed.
+    export const broken = (): unknown => buildPdOpenaiApp({ prefillConfig: config });
+    export const ray = buildPdOpenaiApp({
+      prefill_config: { model_loading_config: { model_id: "m" }, engine_kwargs: { kv_transfer_config: {} }, endpoints: [] },
+      decode_config: "decode.yaml",
+    });
+    createServer(app.handler);
+    export const answer: Promise<ChatCompletion> = app.handle.chat({ model: "m", messages: [] });
+    export const chunks: AsyncIterable<ChatCompletionChunk> = app.handle.chat({ model: "m", messages: [], stream: true });
+    export const engine = new MockVLLMEngine({ clock: new FakeClock() });
+    export const port: Promise<number> = serve.run(app, { port: 0 }).then((running) => running.port);
+    export const code = (error: unknown): string => (ServeLLMError.isInstance(error) ? error.code : "");
+  `;
+
+  it.each([
+    ["nodenext", "nodenext", ["consumer.mts", "consumer.cts"]],
+    ["esnext", "bundler", ["consumer.ts"]],
+  ])("hold for module %s, resolution %s, with libraries checked", (module, moduleResolution, consumers) => {
+    for (const file of consumers) writeFileSync(join(folder, file), source);
+    writeFileSync(
+      join(folder, "tsconfig.json"),
+      JSON.stringify({
+        compilerOptions: {
+          module,
+          moduleResolution,
+          target: "es2022",
+          strict: true,
+          noEmit: true,
+          skipLibCheck: false,
+          exactOptionalPropertyTypes: true,
+          types: ["node"],
+        },
+        files: consumers,
+      }),
+    );
+    expect(run(process.execPath, [typescript, "-p", "."])).toBe("");
+  });
+});
+
+describe("the command", () => {
+  it("runs from where it is installed", () => {
+    const bin = join(folder, "node_modules", ".bin", "serve-llm");
+    expect(run(bin, ["--version"])).toBe(`${manifest.version}\n`);
+    const help = run(bin, ["--help"]);
+    for (const name of ["run", "demo", "mock"]) {
+      expect(help).toContain(name);
+      expect(run(bin, ["help", name])).toContain("Examples:");
+    }
+  });
+});

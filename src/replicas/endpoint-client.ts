@@ -91,7 +91,10 @@ export class EndpointClient {
       keepAliveMaxTimeout: keepAliveMs,
       headersTimeout: 0,
       bodyTimeout: 0,
-      connect: { timeout: client.connectTimeoutMs, ...(client.tls === undefined ? {} : tlsOptions(client.tls)) },
+      connect: {
+        timeout: client.connectTimeoutMs,
+        ...(client.tls === undefined ? {} : tlsOptions(client.tls)),
+      },
     });
   }
 
@@ -200,15 +203,21 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
     const { code } = error as { readonly code?: unknown };
     if (code === "UND_ERR_INVALID_ARG") {
       // Line breaks in a header or a path; undici refuses them, and no engine is to blame.
-      return new RequestError("The request can't be sent as HTTP: a header or the path has characters not allowed there.", {
-        cause: error,
-      });
+      return new RequestError(
+        "The request can't be sent as HTTP: a header or the path has characters not allowed there.",
+        {
+          cause: error,
+        },
+      );
     }
     if (code === "UND_ERR_CONNECT_TIMEOUT") {
       const origin = { phase: "connect" as const, replica: this.#replica };
       return new EngineTimeoutError(origin, "connectTimeoutMs", this.#connectTimeoutMs);
     }
-    return new EngineConnectionError({ phase: this.#phase, replica: this.#replica }, { cause: error, neverSent });
+    return new EngineConnectionError(
+      { phase: this.#phase, replica: this.#replica },
+      { cause: error, neverSent },
+    );
   }
 }
 

@@ -72,13 +72,21 @@ export function disagreements(
     compare("weights", id, `The weights of model "${id}" differ`, roots(onPrefill), roots(onDecode));
     const lengths = (models: readonly ServedModel[]): string[] =>
       distinct(models.map(({ maxModelLen }) => maxModelLen?.toString()));
-    compare("max_model_len", id, `max_model_len of model "${id}" differs`, lengths(onPrefill), lengths(onDecode));
+    compare(
+      "max_model_len",
+      id,
+      `max_model_len of model "${id}" differs`,
+      lengths(onPrefill),
+      lengths(onDecode),
+    );
   }
   return found;
 }
 
 /** Engines by the version they run; those that did not say are left out. */
-export function versionsByEngine(engines: readonly EngineFacts[]): ReadonlyMap<string, readonly EngineFacts[]> {
+export function versionsByEngine(
+  engines: readonly EngineFacts[],
+): ReadonlyMap<string, readonly EngineFacts[]> {
   const byVersion = new Map<string, EngineFacts[]>();
   for (const engine of engines) {
     if (engine.version === undefined) continue;

@@ -22,7 +22,11 @@ const maxAnswerBytes = 16 * 1024 * 1024;
  * @throws EngineTimeoutError, EngineConnectionError, EngineResponseError when the answer is larger than 16 MiB, or
  *   the token's error
  */
-export function engineGet(replica: Replica, path: string, options: EngineGetOptions): Promise<BufferedResponse> {
+export function engineGet(
+  replica: Replica,
+  path: string,
+  options: EngineGetOptions,
+): Promise<BufferedResponse> {
   return callBuffered(
     replica.http,
     { method: "GET", path, headers: [], phase: "check" },

@@ -64,6 +64,11 @@ export class EngineIdentities {
     this.ensure(replica);
   }
 
+  /** Resolves when nobody is being asked. */
+  idle(): Promise<void> {
+    return this.#queue.onIdle();
+  }
+
   /** Stops at once; resolves when nothing is left of it. */
   async stop(): Promise<void> {
     this.#stopped = true;
@@ -96,11 +101,15 @@ export class EngineIdentities {
       warn(`${replica.fullName} does not accept its API key (status ${modelsStatus} of /v1/models).`);
     } else if (modelId !== undefined && served !== undefined && !served.some(({ id }) => id === modelId)) {
       const others = served.map(({ id }) => `"${id}"`).join(", ");
-      warn(`${replica.fullName} does not serve model "${modelId}"; it serves ${others === "" ? "none" : others}.`);
+      warn(
+        `${replica.fullName} does not serve model "${modelId}"; it serves ${others === "" ? "none" : others}.`,
+      );
     }
     const versions = versionsByEngine([...this.#replicas].filter((each) => this.#known.has(each)));
     const warning =
-      versions.size > 1 ? `Engines of deployment "${deployment}" run different versions: ${describe(versions)}.` : undefined;
+      versions.size > 1
+        ? `Engines of deployment "${deployment}" run different versions: ${describe(versions)}.`
+        : undefined;
     if (warning !== undefined && warning !== this.#lastWarning) warn(warning);
     this.#lastWarning = warning;
   }
@@ -119,7 +128,9 @@ async function get(replica: Replica, path: string, options: EngineGetOptions): P
 }
 
 function describe(versions: ReadonlyMap<string, readonly EngineFacts[]>): string {
-  return [...versions].map(([version, engines]) => `${version} (${engines.map(({ id }) => id).join(", ")})`).join("; ");
+  return [...versions]
+    .map(([version, engines]) => `${version} (${engines.map(({ id }) => id).join(", ")})`)
+    .join("; ");
 }
 
 function notAsked(): RequestCancelledError {

@@ -118,7 +118,10 @@ export class HealthChecker {
     }
     if (status !== 404 && status !== 405) return status >= 200 && status < 300;
     // Something in front of the engine that does not pass this on: it says nothing, for better or worse.
-    this.#warnOnce(replica, `${replica.fullName} has no /health (status ${status}), so its health is judged by its answers only.`);
+    this.#warnOnce(
+      replica,
+      `${replica.fullName} has no /health (status ${status}), so its health is judged by its answers only.`,
+    );
     return true;
   }
 
@@ -128,7 +131,10 @@ export class HealthChecker {
     const outcome = await probeGeneration(replica, { clock, random, cancel, probe, modelId });
     if (cancel.cancelled) return;
     if (outcome.verdict === "refused") {
-      this.#warnOnce(replica, `${replica.fullName} refused a generation probe, which says nothing about its health: ${outcome.reason}`);
+      this.#warnOnce(
+        replica,
+        `${replica.fullName} refused a generation probe, which says nothing about its health: ${outcome.reason}`,
+      );
       return;
     }
     if (outcome.verdict === "busy") return;

@@ -73,7 +73,9 @@ export class LoadScraper {
       return;
     }
     const gauges =
-      response.status === 200 ? engineLoadFromMetrics(parsePrometheusText(response.body.toString())) : undefined;
+      response.status === 200
+        ? engineLoadFromMetrics(parsePrometheusText(response.body.toString()))
+        : undefined;
     if (gauges !== undefined) {
       replica.engineLoad = { ...gauges, atMs: clock.now() };
     } else if (response.status < 500 && !this.#warned.has(replica)) {

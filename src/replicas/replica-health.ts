@@ -97,7 +97,10 @@ export class ReplicaHealth {
   }
 
   #eject(): void {
-    const duration = Math.min(this.#options.baseEjectionMs * 2 ** this.#ejections, this.#options.maxEjectionMs);
+    const duration = Math.min(
+      this.#options.baseEjectionMs * 2 ** this.#ejections,
+      this.#options.maxEjectionMs,
+    );
     this.#ejections += 1;
     this.#enter("ejected");
     this.#timer = this.#clock.setTimer(() => {

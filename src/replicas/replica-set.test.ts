@@ -74,7 +74,10 @@ describe("available replicas", () => {
   it("are the well ones, or all when none is", async () => {
     const clock = new FakeClock();
     const seen: string[][] = [];
-    const set = makeReplicaSet({ clock, observer: { onReplicasChange: (replicas) => seen.push(ids(replicas)) } });
+    const set = makeReplicaSet({
+      clock,
+      observer: { onReplicasChange: (replicas) => seen.push(ids(replicas)) },
+    });
     await set.reconcile([endpoint(1, { name: "a" }), endpoint(2, { name: "b" })]);
     const [a, b] = set.replicas;
     a!.setChecked(false);
@@ -116,7 +119,10 @@ type Step =
 
 const which = fc.nat(1000);
 const anyStep: fc.Arbitrary<Step> = fc.oneof(
-  fc.record({ kind: fc.constant("endpoints" as const), numbers: fc.uniqueArray(fc.nat(5), { maxLength: 6 }) }),
+  fc.record({
+    kind: fc.constant("endpoints" as const),
+    numbers: fc.uniqueArray(fc.nat(5), { maxLength: 6 }),
+  }),
   fc.record({ kind: fc.constant("lease" as const), which }),
   fc.record({ kind: fc.constant("lease" as const), which }),
   fc.record({ kind: fc.constant("release" as const), which, twice: fc.boolean() }),
@@ -134,7 +140,8 @@ it("keeps exact counters while endpoints flap and leases come and go", async () 
       const seen = new Set<Replica>();
       const drains: Promise<void>[] = [];
       for (const step of steps) {
-        if (step.kind === "endpoints") drains.push(set.reconcile(step.numbers.map((number) => endpoint(number))));
+        if (step.kind === "endpoints")
+          drains.push(set.reconcile(step.numbers.map((number) => endpoint(number))));
         else if (step.kind === "advance") clock.advance(step.ms);
         else if (step.kind === "lease") {
           const replica = set.available[step.which % Math.max(1, set.available.length)];

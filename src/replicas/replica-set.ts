@@ -100,7 +100,8 @@ export class ReplicaSet implements ReplicaObserver {
   }
 
   #create(endpoint: Endpoint): Replica {
-    const name = endpoint.name ?? new URL(endpoint.url).host + (endpoint.rank === undefined ? "" : `/${endpoint.rank}`);
+    const name =
+      endpoint.name ?? new URL(endpoint.url).host + (endpoint.rank === undefined ? "" : `/${endpoint.rank}`);
     const taken = new Set([...this.#byKey.values(), ...this.#draining.keys()].map((replica) => replica.id));
     let id = name;
     for (let number = 2; taken.has(id); number += 1) id = `${name}-${number}`;

@@ -54,7 +54,11 @@ export function makeReplicaSet(options: {
     maxOngoingRequests: options.maxOngoingRequests ?? 5,
     outlierDetection: defaultOutlierDetection,
     clock: options.clock ?? new FakeClock(),
-    observer: { onReplicasChange: () => undefined, onSlotFree: () => undefined, ...options.observer },
+    observer: {
+      onReplicasChange: (available) => options.observer?.onReplicasChange?.(available),
+      onSlotFree: () => options.observer?.onSlotFree?.(),
+      onEngineRestart: (replica, previous) => options.observer?.onEngineRestart?.(replica, previous),
+    },
   });
 }
 
@@ -62,7 +66,10 @@ export function makeReplicaSet(options: {
 export class LoopbackServer {
   readonly sockets = new Set<Socket>();
   readonly server: Server;
+  /** Connections there were. */
   connections = 0;
+  /** Of those, how many are closed. */
+  closed = 0;
   #onChange: (() => void)[] = [];
 
   constructor(listener: RequestListener) {
@@ -73,6 +80,7 @@ export class LoopbackServer {
       socket.on("error", () => undefined);
       socket.on("close", () => {
         this.sockets.delete(socket);
+        this.closed += 1;
         this.#notify();
       });
       this.#notify();
@@ -90,12 +98,24 @@ export class LoopbackServer {
 
   /** Resolves when so many connections are open. */
   async untilSockets(count: number): Promise<void> {
-    while (this.sockets.size !== count) await new Promise<void>((resolve) => this.#onChange.push(resolve));
+    while (this.sockets.size !== count) await this.#change();
+  }
+
+  /**
+   * Resolves when so many connections were closed. After an abort this is what to wait for: undici then opens an idle
+   * connection in place of the one it destroyed.
+   */
+  async untilClosed(count: number): Promise<void> {
+    while (this.closed < count) await this.#change();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const socket of this.sockets) socket.destroy();
     await new Promise<void>((resolve) => this.server.close(() => resolve()));
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#onChange.push(resolve));
   }
 
   #notify(): void {

@@ -76,7 +76,9 @@ export class Replica implements ReplicaView {
     this.labels = init.endpoint.labels ?? noLabels;
     this.#observer = init.observer;
     this.http = new EndpointClient(init.endpoint, init.client, this.fullName);
-    this.#health = new ReplicaHealth(init.clock, init.outlierDetection, () => this.#observer.onAvailabilityChange(this));
+    this.#health = new ReplicaHealth(init.clock, init.outlierDetection, () =>
+      this.#observer.onAvailabilityChange(this),
+    );
   }
 
   get inFlight(): number {

@@ -8,7 +8,11 @@ import { CancelToken } from "../internal/cancel-token.ts";
 import { FakeClock } from "../testing/fake-clock.ts";
 import { AdmissionQueue, type Waiting } from "./admission-queue.ts";
 
-const tooLate = new ServeLLMError("Too late.", { code: "queue_timeout", status: 503, type: "unavailable_error" });
+const tooLate = new ServeLLMError("Too late.", {
+  code: "queue_timeout",
+  status: 503,
+  type: "unavailable_error",
+});
 
 /** A queue in front of so many slots, and the log of who got one or was turned away. */
 function setUp(options: { maxQueuedRequests?: number; free?: number } = {}) {
@@ -201,7 +205,11 @@ it("settles everybody exactly once, in order, and loses no slot", async () => {
           }
           expected = expected.filter(({ untilMs }) => untilMs > clock.now());
         }
-        for (let free = released - expectedLog.filter((line) => !line.includes(":")).length; free > 0; free--) {
+        for (
+          let free = released - expectedLog.filter((line) => !line.includes(":")).length;
+          free > 0;
+          free--
+        ) {
           const first = expected.toSorted((a, b) => a.priority - b.priority)[0];
           if (first === undefined) break;
           expectedLog.push(first.name);

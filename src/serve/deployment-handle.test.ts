@@ -238,8 +238,17 @@ it("says whether some replica would do", () => {
 
 const which = fc.nat(1000);
 const anyStep = fc.oneof(
-  fc.record({ kind: fc.constant("acquire" as const), priority: fc.integer({ min: -1, max: 1 }), group: fc.constantFrom(undefined, "A", "B"), avoid: fc.constantFrom(undefined, "0", "1") }),
-  fc.record({ kind: fc.constant("release" as const), which, outcome: fc.constantFrom("success" as const, "failure" as const, "neutral" as const) }),
+  fc.record({
+    kind: fc.constant("acquire" as const),
+    priority: fc.integer({ min: -1, max: 1 }),
+    group: fc.constantFrom(undefined, "A", "B"),
+    avoid: fc.constantFrom(undefined, "0", "1"),
+  }),
+  fc.record({
+    kind: fc.constant("release" as const),
+    which,
+    outcome: fc.constantFrom("success" as const, "failure" as const, "neutral" as const),
+  }),
   fc.record({ kind: fc.constant("cancel" as const), which }),
   fc.record({ kind: fc.constant("pool" as const), numbers: fc.uniqueArray(fc.nat(3), { maxLength: 4 }) }),
   fc.record({ kind: fc.constant("advance" as const), ms: fc.nat(8000) }),
@@ -254,6 +263,8 @@ it("never leases more than maxOngoingRequests, leaves no usable slot idle, and l
       const seen = new Set<Replica>();
       let asked = 0;
       let settled = 0;
+      /** Those of them that wait for any slot at all. */
+      let plainWaiting = 0;
       const keep = (lease: ReplicaLease): void => {
         settled += 1;
         held.push(lease);
@@ -265,14 +276,27 @@ it("never leases more than maxOngoingRequests, leaves no usable slot idle, and l
           const result = acquire({ priority: step.priority, pairGroup: step.group, avoid }, cancel);
           asked += 1;
           tokens.push(cancel);
-          if (result instanceof Promise) void result.then(keep, () => (settled += 1));
-          else keep(result);
+          if (result instanceof Promise) {
+            const plain = step.group === undefined && avoid === undefined ? 1 : 0;
+            plainWaiting += plain;
+            void result
+              .then(keep, () => (settled += 1))
+              .finally(() => {
+                plainWaiting -= plain;
+              });
+          } else keep(result);
         } else if (step.kind === "release" && held.length > 0) {
           held.splice(step.which % held.length, 1)[0]!.release(step.outcome);
         } else if (step.kind === "cancel" && tokens.length > 0) {
           tokens.splice(step.which % tokens.length, 1)[0]!.cancel(new RequestCancelledError("gone"));
         } else if (step.kind === "pool") {
-          reconcile(step.numbers.map((number) => ({ url: `http://127.0.0.1:${9000 + number}`, name: String(number), pairGroup: number % 2 === 0 ? "A" : "B" })));
+          reconcile(
+            step.numbers.map((number) => ({
+              url: `http://127.0.0.1:${9000 + number}`,
+              name: String(number),
+              pairGroup: number % 2 === 0 ? "A" : "B",
+            })),
+          );
         } else if (step.kind === "advance") clock.advance(step.ms);
         // Those who were let go hear of it in the next microtasks.
         for (let turn = 0; turn < 5; turn++) await Promise.resolve();
@@ -282,8 +306,12 @@ it("never leases more than maxOngoingRequests, leaves no usable slot idle, and l
           expect(replica.inFlight).toBe(held.filter((lease) => lease.replica === replica).length);
         }
         expect(asked).toBe(settled + handle.queued);
+        if (plainWaiting > 0) expect(set.available.some((replica) => replica.hasFreeSlot)).toBe(false);
       }
-      reconcile([{ name: "last", pairGroup: "A" }, { url: "http://127.0.0.1:9001", name: "very last", pairGroup: "B" }]);
+      reconcile([
+        { name: "last", pairGroup: "A" },
+        { url: "http://127.0.0.1:9001", name: "very last", pairGroup: "B" },
+      ]);
       for (let turn = 0; settled < asked && turn < 500; turn++) {
         held.pop()?.release("success");
         for (let pause = 0; pause < 5; pause++) await Promise.resolve();

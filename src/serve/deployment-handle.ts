@@ -143,7 +143,8 @@ export class DeploymentHandle {
       throw this.#routerFailed(cause);
     }
     const lease = replica.lease();
-    if (this.#router.onRequestCompleted !== undefined) lease.onReleased = () => this.#onCompleted(request, replica.id);
+    if (this.#router.onRequestCompleted !== undefined)
+      lease.onReleased = () => this.#onCompleted(request, replica.id);
     return lease;
   }
 
@@ -159,7 +160,9 @@ export class DeploymentHandle {
     let candidates = this.#replicas?.available ?? [];
     const { pairGroup, avoid } = constraints;
     if (pairGroup !== undefined) {
-      candidates = candidates.filter((replica) => replica.pairGroup === undefined || replica.pairGroup === pairGroup);
+      candidates = candidates.filter(
+        (replica) => replica.pairGroup === undefined || replica.pairGroup === pairGroup,
+      );
     }
     if (avoid !== undefined && avoid.size > 0) {
       const fresh = candidates.filter((replica) => !avoid.has(replica.id));
@@ -194,7 +197,9 @@ export class DeploymentHandle {
   }
 
   #warnAboutRouter(method: string, error: unknown): void {
-    this.#init.warn(`The request router of deployment "${this.deployment}" failed in ${method}: ${String(error)}`);
+    this.#init.warn(
+      `The request router of deployment "${this.deployment}" failed in ${method}: ${String(error)}`,
+    );
   }
 
   #timeoutError(timeoutMs: number): ServeLLMError {

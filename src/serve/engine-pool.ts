@@ -131,7 +131,9 @@ export class EnginePool {
   #onReplicasChange(available: readonly Replica[]): void {
     const lastResort = available.length > 0 && !available.some(isWell);
     if (lastResort && !this.#lastResort) {
-      this.#init.warn(`No replica of "${this.#init.deployment}" is healthy; requests go to all of them as a last resort.`);
+      this.#init.warn(
+        `No replica of "${this.#init.deployment}" is healthy; requests go to all of them as a last resort.`,
+      );
     }
     this.#lastResort = lastResort;
     this.handle.onReplicasChange(available);

@@ -108,14 +108,20 @@ export interface ReplicaActorResources {
 
 /** The bundle of the replica actor itself. */
 export function replicaBundle(actor: ReplicaActorResources): ResourceBundle {
-  const { numCpus = 1, numGpus = 0, resources = {}, memory } = actor;
-  // Zero memory is "not asked for", as in Ray.
+  const { numCpus, numGpus, resources, memory } = actor;
   return {
-    CPU: numCpus,
-    GPU: numGpus,
+    CPU: amountOf(numCpus) ?? 1,
+    GPU: amountOf(numGpus) ?? 0,
     ...resources,
-    ...(memory === undefined || memory === 0 ? {} : { memory }),
+    ...(typeof memory === "number" ? { memory } : {}),
   };
+}
+
+/** An amount as it was given, which may be a numeric string; what is no number is refused when options are read. */
+function amountOf(given: unknown): number | undefined {
+  if (typeof given === "number") return given;
+  const read = typeof given === "string" && given.trim() !== "" ? Number(given) : Number.NaN;
+  return Number.isNaN(read) ? undefined : read;
 }
 
 /** The engine's bundles with the replica's own added into the first. Ray's `merge_replica_actor_and_child_actor_bundles`. */

@@ -5,8 +5,8 @@ export type SnakeCase<Name extends string> = Name extends `${infer Head}${infer 
     : `${Uncapitalize<Head>}_${SnakeCase<Tail>}`
   : Name;
 
-/** A configuration type in Ray's spelling. Functions, classes and maps of the user's own keys are left alone. */
-export type RayCase<T> = T extends (...parameters: never[]) => unknown
+/** A configuration type in Ray's spelling. Functions, classes, configuration objects and maps of the user's own keys are left alone. */
+export type RayCase<T> = T extends ((...parameters: never[]) => unknown) | { toPython(): unknown }
   ? T
   : T extends abstract new (...parameters: never[]) => unknown
     ? T

@@ -82,7 +82,7 @@ describe("parsePDServingArgs", () => {
 
   it("copies LLMConfig objects", () => {
     const config = new LLMConfig({ ...side, endpoints: ["http://a:8000/v1/"] });
-    const { decodeConfig } = parsePDServingArgs({ prefillConfig: config, decodeConfig: config });
+    const { decodeConfig } = parsePDServingArgs({ prefill_config: config, decode_config: config });
     expect(config.experimentalConfigs).toEqual({});
     expect(decodeConfig).not.toBe(config);
     expect(decodeConfig.endpoints).toEqual([{ url: "http://a:8000" }]);

@@ -93,7 +93,7 @@ describe("LLMConfig", () => {
     ]);
     const refused = (endpoints: unknown): string => {
       try {
-        return `accepted ${String(new LLMConfig({ ...minimal, endpoints } as LLMConfigInit))}`;
+        return `accepted ${JSON.stringify(new LLMConfig({ ...minimal, endpoints } as LLMConfigInit))}`;
       } catch (error) {
         return String(error);
       }

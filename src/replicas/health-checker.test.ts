@@ -48,7 +48,7 @@ interface Server {
   readonly requests: string[];
   readonly bodies: unknown[];
   /** Resolves when so many requests came. */
-  received(count: number): Promise<void>;
+  readonly received: (count: number) => Promise<void>;
 }
 
 /** A server whose `/health` and generating routes a test decides on; undefined: never answers. */

@@ -178,9 +178,7 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
       return;
     }
     const broke = this.#state === "flowing" && error.code === "engine_connection_error";
-    // Every choice has its finish reason: the answer is whole, only the end of the stream got lost.
-    if (broke && this.#monitor.isComplete) this.#finishAnswer("failure");
-    else this.#fail(broke ? new EngineStreamError(this.#init.origin, "disconnected", { cause: error }) : error);
+    this.#fail(broke ? new EngineStreamError(this.#init.origin, "disconnected", { cause: error }) : error);
   }
 
   #collect(chunk: Buffer): void {
@@ -293,6 +291,11 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
 
   #fail(error: ServeLLMError): void {
     const begun = this.#state === "flowing";
+    // Every choice has its finish reason, and the client has them: the answer is whole, only its end got lost.
+    if (begun && this.#monitor.isComplete && !this.#init.cancel.cancelled) {
+      this.#finishAnswer(outcomeOf(error));
+      return;
+    }
     this.#state = "over";
     if (begun) {
       this.#failure = error;

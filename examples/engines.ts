@@ -1,0 +1,45 @@
+import { MockVLLMEngine } from "serve-llm/testing";
+
+/** Where the engines of an example are. */
+export interface ExampleEngines {
+  readonly prefill: readonly string[];
+  readonly decode: readonly string[];
+  /** Stops the mock engines; yours are left alone. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Your engines when the variables PREFILL and DECODE name them (URLs separated by commas), else two mock ones that
+ * serve `model`.
+ */
+export async function exampleEngines(model: string): Promise<ExampleEngines> {
+  const { PREFILL, DECODE } = process.env;
+  if (PREFILL !== undefined && DECODE !== undefined) {
+    return { prefill: PREFILL.split(","), decode: DECODE.split(","), stop: () => Promise.resolve() };
+  }
+  const prefill = new MockVLLMEngine({ role: "prefill", model });
+  const decode = new MockVLLMEngine({ role: "decode", model });
+  await Promise.all([prefill.start(), decode.start()]);
+  return {
+    prefill: [prefill.url],
+    decode: [decode.url],
+    async stop() {
+      await Promise.all([prefill.stop(), decode.stop()]);
+    },
+  };
+}
+
+/** True when the example should make one request and end. */
+export const once = process.argv.includes("--once");
+
+/** Sends one chat request to a server and prints the answer. */
+export async function askOnce(url: string, model: string): Promise<void> {
+  const response = await fetch(`${url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model, messages: [{ role: "user", content: "Say something." }] }),
+  });
+  if (!response.ok) throw new Error(`${response.status}: ${await response.text()}`);
+  const body = (await response.json()) as { choices: { message: { content: string } }[] };
+  console.log(`${url} answered: ${body.choices[0]?.message.content}`);
+}

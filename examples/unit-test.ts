@@ -1,0 +1,80 @@
+// A chat back end of yours, tested with mock engines: real sockets, no GPU, no network.
+// Run it: npx tsx --test examples/unit-test.ts
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import {
+  type Application,
+  buildPdOpenaiApp,
+  type LLMConfigInit,
+  type OpenAiIngress,
+  ServeLLMError,
+} from "serve-llm";
+import { mockAnswer, MockVLLMEngine } from "serve-llm/testing";
+
+/** The back end under test: keeps a conversation, and says sorry when the model can't be had. */
+class ChatBackEnd {
+  readonly #app: Application<OpenAiIngress>;
+  readonly #messages: { role: string; content: string }[] = [];
+
+  constructor(app: Application<OpenAiIngress>) {
+    this.#app = app;
+  }
+
+  async say(content: string): Promise<string> {
+    this.#messages.push({ role: "user", content });
+    try {
+      const answer = await this.#app.handle.chat({ model: "llama-8b", messages: this.#messages });
+      const reply = answer.choices[0]?.message.content ?? "";
+      this.#messages.push({ role: "assistant", content: reply });
+      return reply;
+    } catch (error) {
+      this.#messages.pop();
+      return ServeLLMError.isInstance(error) ? `Sorry (${error.code}).` : "Sorry.";
+    }
+  }
+}
+
+const prefill = new MockVLLMEngine({ role: "prefill", model: "llama-8b" });
+const decode = new MockVLLMEngine({ role: "decode", model: "llama-8b" });
+let app: Application<OpenAiIngress>;
+
+before(async () => {
+  await Promise.all([prefill.start(), decode.start()]);
+  const config: LLMConfigInit = {
+    modelLoadingConfig: { modelId: "llama-8b" },
+    engineKwargs: { kv_transfer_config: { kv_connector: "NixlConnector", kv_role: "kv_both" } },
+  };
+  app = buildPdOpenaiApp({
+    prefillConfig: { ...config, endpoints: [prefill.url] },
+    decodeConfig: { ...config, endpoints: [decode.url] },
+  });
+});
+
+after(async () => {
+  await app.shutdown();
+  await Promise.all([prefill.stop(), decode.stop()]);
+});
+
+test("the conversation goes on where it was", async () => {
+  const backEnd = new ChatBackEnd(app);
+  const first = [{ role: "user", content: "Hello!" }];
+  // The mock's text is a function of the prompt, so a right answer can be told from a wrong one.
+  const reply = await backEnd.say("Hello!");
+  assert.equal(reply, mockAnswer({ messages: first }));
+
+  const second = [...first, { role: "assistant", content: reply }, { role: "user", content: "And then?" }];
+  assert.equal(await backEnd.say("And then?"), mockAnswer({ messages: second }));
+});
+
+test("every prompt was computed by prefill, and its KV used exactly once", () => {
+  assert.equal(prefill.ledger.issued, 2);
+  assert.equal(prefill.ledger.consumed, 2);
+  prefill.ledger.assertBalanced();
+});
+
+test("an engine that refuses leads to an apology", async () => {
+  decode.injectFault({ fault: { kind: "status", status: 500 } });
+  const reply = await new ChatBackEnd(app).say("Hello?");
+  decode.clearFaults();
+  assert.match(reply, /^Sorry \(/);
+});

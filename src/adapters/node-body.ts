@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
 import { RequestError } from "../errors/request-error.ts";
-import { ServeLLMError } from "../errors/serve-llm-error.ts";
+import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import { bodyTimeout, bodyTooLarge } from "./body-errors.ts";
 import type { BodyLimits } from "./http-exchange.ts";
 
@@ -13,7 +13,7 @@ type ParsedRequest = IncomingMessage & { readonly rawBody?: unknown; readonly bo
  * (`rawBody`), else what it parsed, written out again.
  */
 export function readNodeBody(request: IncomingMessage, limits: BodyLimits): Promise<Uint8Array> {
-  const parsed = parsedBody(request as ParsedRequest, limits.warn);
+  const parsed = parsedBody(request, limits.warn);
   if (parsed !== undefined) {
     return parsed.byteLength > limits.maxBytes
       ? Promise.reject(bodyTooLarge(limits.maxBytes))

@@ -35,22 +35,32 @@ export function nodeHandler(service: HttpService): NodeHandler {
       cancel.end();
       return;
     }
-    service(toHttpRequest(request, cancel))
-      .then((answer) => {
-        if (response.destroyed || response.headersSent) return;
-        if (next !== undefined && answer.unserved === true) {
-          cancel.end();
-          next();
-          return;
-        }
-        send(answer, request, response);
-      })
-      .catch((error: unknown) => {
-        // A service never rejects; what comes here is the server's own refusal to send.
-        if (next === undefined) response.destroy();
-        else next(error);
-      });
+    void answer(service, toHttpRequest(request, cancel), request, response, next);
   };
+}
+
+async function answer(
+  service: HttpService,
+  httpRequest: HttpRequest,
+  request: IncomingMessage,
+  response: ServerResponse,
+  next: ((error?: unknown) => void) | undefined,
+): Promise<void> {
+  try {
+    const httpResponse = await service(httpRequest);
+    if (response.destroyed || response.headersSent) return;
+    if (next === undefined || httpResponse.unserved !== true) {
+      send(httpResponse, request, response);
+      return;
+    }
+    httpRequest.cancel.end();
+  } catch (error) {
+    // A service never rejects; what comes here is the server's own refusal to send.
+    if (next === undefined) response.destroy();
+    else next(error);
+    return;
+  }
+  next();
 }
 
 function toHttpRequest(request: IncomingMessage, cancel: CancelToken): HttpRequest {

@@ -100,7 +100,7 @@ export const jsonRules = {
     logprobs: flag,
     top_logprobs: optionalInteger,
   }),
-  completions: json([["prompt", "prompt_embeds"]], {
+  completions: json([], {
     ...generation,
     prompt: inputs,
     best_of: optionalInteger,

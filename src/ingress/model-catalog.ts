@@ -1,8 +1,10 @@
+import type { AdapterMetadata } from "../config/model-card.ts";
+import { baseModelId, modelIdFromPath } from "../config/model-id.ts";
 import { ConfigurationError } from "../errors/configuration-error.ts";
 import { RequestError } from "../errors/request-error.ts";
 import type { LLMServerProtocol } from "../llm/llm-server-protocol.ts";
-import type { ListLoraAdapters, LoraAdapter } from "../llm/lora-listing.ts";
-import { adapterCard, modelCard, type ServedModelCard } from "../llm/model-card.ts";
+import type { ListLoraAdapters } from "../llm/lora-listing.ts";
+import { servedModelCard, type ServedModelCard } from "../llm/model-card.ts";
 import type { DeploymentContext } from "../serve/deployment-context.ts";
 
 /** Models to serve: deployments, or deployments by model id. */
@@ -14,7 +16,7 @@ const longestShownName = 200;
 
 interface AdapterList {
   readonly sinceMs: number;
-  readonly adapters: Promise<readonly LoraAdapter[]>;
+  readonly adapters: Promise<readonly AdapterMetadata[]>;
 }
 
 /** The models of an ingress: which deployment serves a name, and the cards that tell of them. */
@@ -23,6 +25,7 @@ export class ModelCatalog {
   readonly #cards: ReadonlyMap<string, ServedModelCard>;
   readonly #context: DeploymentContext;
   readonly #listAdapters: ListLoraAdapters | undefined;
+  readonly #createdS: number;
   readonly #adapters = new Map<string, AdapterList>();
 
   /** @throws ConfigurationError when there is no model, or two have one id */
@@ -30,9 +33,9 @@ export class ModelCatalog {
     this.#servers = serversById(models);
     this.#listAdapters = listAdapters;
     this.#context = context;
-    const createdS = Math.floor(context.clock.wallNow() / 1000);
+    this.#createdS = Math.floor(context.clock.wallNow() / 1000);
     this.#cards = new Map(
-      [...this.#servers].map(([id, { llmConfig }]) => [id, { ...modelCard(llmConfig, createdS), id }]),
+      [...this.#servers].map(([id, { llmConfig }]) => [id, servedModelCard(id, llmConfig, this.#createdS)]),
     );
   }
 
@@ -48,7 +51,7 @@ export class ModelCatalog {
    */
   serverFor(name: string | undefined): LLMServerProtocol {
     if (name === undefined) return this.#onlyServer();
-    const base = baseOf(name);
+    const base = baseModelId(name);
     const server = this.#servers.get(name) ?? this.#servers.get(base);
     if (server !== undefined) return server;
     throw notFound(`Got request for model ${shown(name)}. Could not find base model with ID ${shown(base)}.`);
@@ -68,11 +71,13 @@ export class ModelCatalog {
    * @throws RequestError 404
    */
   async card(id: string): Promise<ServedModelCard> {
-    const readAsSlash = id.replaceAll("--", "/");
+    const readAsSlash = modelIdFromPath(id);
     for (const candidate of new Set([id, readAsSlash])) {
       const own = this.#cards.get(candidate);
       if (own !== undefined) return own;
-      const cards = this.#cards.has(baseOf(candidate)) ? await this.#cardsOf(baseOf(candidate)) : [];
+      const cards = this.#cards.has(baseModelId(candidate))
+        ? await this.#cardsOf(baseModelId(candidate))
+        : [];
       const found = cards.find((card) => card.id === candidate);
       if (found !== undefined) return found;
     }
@@ -93,11 +98,15 @@ export class ModelCatalog {
   async #cardsOf(id: string): Promise<readonly ServedModelCard[]> {
     const base = this.#cards.get(id)!;
     const adapters = await this.#adaptersOf(id);
-    return [base, ...adapters.map((adapter) => adapterCard(base, adapter))];
+    const { llmConfig } = this.#servers.get(id)!;
+    return [
+      base,
+      ...adapters.map((adapter) => servedModelCard(adapter.model_id, llmConfig, this.#createdS, adapter)),
+    ];
   }
 
   /** One listing at a time and for a while; models stay visible while it fails. */
-  #adaptersOf(id: string): Promise<readonly LoraAdapter[]> {
+  #adaptersOf(id: string): Promise<readonly AdapterMetadata[]> {
     const { llmConfig } = this.#servers.get(id)!;
     const list = this.#listAdapters;
     if (list === undefined || llmConfig.loraConfig === undefined) return Promise.resolve([]);
@@ -111,11 +120,6 @@ export class ModelCatalog {
     this.#adapters.set(id, { sinceMs: now, adapters });
     return adapters;
   }
-}
-
-/** A name without its adapter. */
-function baseOf(name: string): string {
-  return name.split(":", 1)[0]!;
 }
 
 function shown(name: string): string {

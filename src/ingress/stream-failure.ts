@@ -8,19 +8,13 @@ export type FailureFormat = "openai" | "responses" | "anthropic";
 /** The last event of a stream that broke, as clients of each API expect it. */
 export function failureEvent(format: FailureFormat, error: ServeLLMError): Uint8Array {
   const { body } = toOpenAIError(error);
-  switch (format) {
-    case "openai":
-      return errorEvent(body);
-    case "responses":
-      return namedErrorEvent({
-        type: "error",
-        code: body.error.code,
-        message: body.error.message,
-        param: body.error.param,
-      });
-    case "anthropic":
-      return namedErrorEvent({ type: "error", error: { type: "api_error", message: body.error.message } });
-  }
+  const { message, code, param } = body.error;
+  if (format === "openai") return errorEvent(body);
+  return namedErrorEvent(
+    format === "responses"
+      ? { type: "error", code, message, param }
+      : { type: "error", error: { type: "api_error", message } },
+  );
 }
 
 /** JSON escapes line breaks, so nothing in the message can start an event of its own. */

@@ -1,16 +1,16 @@
 import type { LLMConfig } from "../config/llm-config.ts";
-
-/** One LoRA adapter that a model can be asked for as `model:name`. */
-export interface LoraAdapter {
-  readonly name: string;
-  /** Longest context it was made for, in tokens; null when it does not say. */
-  readonly maxContextLength: number | null;
-  /** Where it lies. */
-  readonly uri: string;
-}
+import {
+  adapterConfigFile,
+  adapterFolder,
+  type AdapterMetadata,
+  adapterMetadata,
+  missingAdapterMessage,
+} from "../config/model-card.ts";
+import { adapterModelIds } from "../config/model-id.ts";
+import { ServeLLMError } from "../errors/serve-llm-error.ts";
 
 /** Finds the adapters of a model. Called when models are listed; may be slow, may fail. */
-export type ListLoraAdapters = (llmConfig: LLMConfig) => Promise<readonly LoraAdapter[]>;
+export type ListLoraAdapters = (llmConfig: LLMConfig) => Promise<readonly AdapterMetadata[]>;
 
 /** A folder somewhere else: a bucket, a file share. Paths are as in `dynamicLoraLoadingPath`, `s3://bucket/folder`. */
 export interface RemoteFolder {
@@ -25,36 +25,32 @@ export interface RemoteFolder {
  * One whose configuration is missing or unreadable is left out, with a warning.
  */
 export function loraAdaptersIn(folder: RemoteFolder, warn: (message: string) => void): ListLoraAdapters {
-  return async ({ loraConfig }) => {
+  return async ({ modelId, loraConfig }) => {
     const path = loraConfig?.dynamicLoraLoadingPath;
     if (path === undefined) return [];
-    const names = await folder.subfolders(path);
-    const adapters = await Promise.all(
-      names.map((name) => readAdapter(folder, `${path}/${name}`, name, warn)),
-    );
+    const ids = adapterModelIds(modelId, await folder.subfolders(path));
+    const adapters = await Promise.all(ids.map((id) => readAdapter(folder, path, id, warn)));
     return adapters.filter((adapter) => adapter !== undefined);
   };
 }
 
 async function readAdapter(
   folder: RemoteFolder,
-  uri: string,
-  name: string,
+  path: string,
+  id: string,
   warn: (message: string) => void,
-): Promise<LoraAdapter | undefined> {
-  const text = await folder.readText(`${uri}/adapter_config.json`);
+): Promise<AdapterMetadata | undefined> {
+  const own = adapterFolder(path, id);
+  const text = await folder.readText(adapterConfigFile(own));
   if (text === undefined) {
-    warn(
-      `Unable to find LoRA adapter config file "adapter_config.json" in folder ${uri}. ` +
-        "Check that the file exists and that you have read permissions.",
-    );
+    warn(missingAdapterMessage(own));
     return undefined;
   }
   try {
-    const { max_length: maxLength } = JSON.parse(text) as { readonly max_length?: unknown };
-    return { name, uri, maxContextLength: typeof maxLength === "number" ? maxLength : null };
-  } catch {
-    warn(`The LoRA adapter config file in folder ${uri} is not JSON.`);
+    return adapterMetadata(id, path, text);
+  } catch (error) {
+    if (!ServeLLMError.isInstance(error)) throw error;
+    warn(error.message);
     return undefined;
   }
 }

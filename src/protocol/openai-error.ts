@@ -22,7 +22,7 @@ export function toOpenAIError(error: unknown): OpenAIErrorResponse {
       headers: [],
       body: {
         error: {
-          message: "Internal server error.",
+          message: "Internal Server Error.",
           type: "internal_error",
           param: null,
           code: "internal_error",
@@ -32,7 +32,7 @@ export function toOpenAIError(error: unknown): OpenAIErrorResponse {
   }
   const headers: [string, string][] = [];
   if (error.retryAfterS !== undefined) headers.push(["retry-after", String(Math.ceil(error.retryAfterS))]);
-  const passedOn = error instanceof EngineResponseError && error.isClientFault;
+  const passedOn = error instanceof EngineResponseError && error.engineStatus < 500;
   const body = passedOn
     ? error.body
     : { message: error.message, type: error.type, param: error.param, code: error.code };

@@ -11,5 +11,6 @@ export const corpora: Readonly<Record<string, () => Promise<{ readonly check: Ch
   autoscaling: () => import("./corpora/autoscaling.ts"),
   "connector-requests": () => import("./corpora/connector-requests.ts"),
   "kv-setup": () => import("./corpora/kv-setup.ts"),
+  "ingress-http": () => import("./corpora/ingress-http.ts"),
   "prefix-tree": () => import("./corpora/prefix-tree.ts"),
 };

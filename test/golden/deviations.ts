@@ -9,7 +9,7 @@ export interface Deviation<Subject> {
   readonly reason: string;
   applies(kase: GoldenCase): boolean;
   /** Throws when this library does not do that. */
-  expect(subject: Subject, kase: GoldenCase): void;
+  expect(subject: Subject, kase: GoldenCase): void | Promise<void>;
 }
 
 /** A deviation for every case whose `ray_defect` says one of these things. */
@@ -21,8 +21,20 @@ export function forDefect<Subject>(
   return { reason, applies: (kase) => kase.ray_defect !== undefined && words.test(kase.ray_defect), expect };
 }
 
+/** The deviation that applies to a case, if any. A defect without a rule is a failure: nothing passes by default. */
+export function deviationFor<Subject>(
+  deviations: readonly Deviation<Subject>[],
+  kase: GoldenCase,
+): Deviation<Subject> | undefined {
+  const deviation = deviations.find((each) => each.applies(kase));
+  if (deviation === undefined && kase.ray_defect !== undefined) {
+    throw new Error(`no rule for the defect "${kase.ray_defect}"`);
+  }
+  return deviation;
+}
+
 /**
- * Runs the deviation that applies to a case, if any. A defect without a rule is a failure: nothing passes by default.
+ * Runs the deviation that applies to a case, if any.
  *
  * @returns whether one applied
  */
@@ -31,11 +43,8 @@ export function checkDeviation<Subject>(
   kase: GoldenCase,
   subject: Subject,
 ): boolean {
-  const deviation = deviations.find((each) => each.applies(kase));
-  if (deviation !== undefined) {
-    deviation.expect(subject, kase);
-    return true;
-  }
-  if (kase.ray_defect !== undefined) throw new Error(`no rule for the defect "${kase.ray_defect}"`);
-  return false;
+  const deviation = deviationFor(deviations, kase);
+  if (deviation === undefined) return false;
+  if (deviation.expect(subject, kase) !== undefined) throw new TypeError("await the rule found by deviationFor");
+  return true;
 }

@@ -5,6 +5,8 @@ import { afterEach, describe, expect, it } from "vitest";
 
 import { EngineConnectionError } from "../errors/engine-connection-error.ts";
 import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
+import { seededRandom } from "../testing/seeded-random.ts";
+import { LoopbackServer } from "./replica.fixture.ts";
 import {
   answerOf,
   cancelled,
@@ -175,6 +177,25 @@ describe("abort", () => {
     expect(sink.events).toEqual(["headers 200", "data", "error"]);
   });
 
+  it("opens no connection that no request wants", async () => {
+    const { server, next } = await manualServer();
+    await using _server = server;
+    const client = makeClient(server.url);
+    for (let time = 1; time <= 5; time++) {
+      const { exchange } = send(client, get());
+      await next();
+      exchange.abort(cancelled);
+      await server.untilClosed(time);
+      for (let turns = 0; turns < 5; turns++) await turn();
+      expect(server.connections).toBe(time);
+    }
+    expect(server.sockets.size).toBe(0);
+    const answer = answerOf(client, get());
+    (await next())[1].end("ok");
+    expect((await answer).bytes.toString()).toBe("ok");
+    await client.close();
+  });
+
   it("after the end: does nothing", async () => {
     const { server, next } = await manualServer();
     await using _server = server;
@@ -186,6 +207,39 @@ describe("abort", () => {
     expect(sink.events.at(-1)).toBe("end");
     expect(server.sockets.size).toBe(1);
   });
+});
+
+it("settles every request once, among many that are aborted at any moment", async () => {
+  await using server = await new LoopbackServer((request, response) => {
+    response.on("error", () => undefined);
+    if (request.url === "/reset") request.socket.resetAndDestroy();
+    else if (request.url !== "/hang") setImmediate(() => response.end("ok"));
+  }).listen();
+  const client = makeClient(server.url);
+  const random = seededRandom(7);
+  const outcomes = { ok: 0, failed: 0, aborted: 0 };
+  const worker = async (): Promise<void> => {
+    for (let number = 0; number < 60; number++) {
+      const kind = random.next();
+      const path = kind < 0.1 ? "/reset" : kind < 0.2 ? "/hang" : "/";
+      const { sink, exchange } = send(client, get(path));
+      if (path === "/hang" || random.next() < 0.4) {
+        for (let turns = Math.floor(random.next() * 6); turns > 0; turns--) await turn();
+        exchange.abort(cancelled);
+      }
+      await sink.over();
+      if (sink.error === cancelled) outcomes.aborted += 1;
+      else if (sink.error !== undefined) outcomes.failed += 1;
+      else outcomes.ok += sink.bytes.toString() === "ok" ? 1 : 0;
+      expect(sink.events.filter((event) => event === "end" || event === "error")).toHaveLength(1);
+      if (path === "/") expect(sink.error === undefined || sink.error === cancelled).toBe(true);
+    }
+  };
+  await Promise.all(Array.from({ length: 20 }, worker));
+  expect(outcomes.ok + outcomes.failed + outcomes.aborted).toBe(1200);
+  expect(Math.min(outcomes.ok, outcomes.failed, outcomes.aborted)).toBeGreaterThan(50);
+  await client.close();
+  await server.untilSockets(0);
 });
 
 it("gives up connecting after connectTimeoutMs", async () => {

@@ -101,10 +101,7 @@ export class LoopbackServer {
     while (this.sockets.size !== count) await this.#change();
   }
 
-  /**
-   * Resolves when so many connections were closed. After an abort this is what to wait for: undici then opens an idle
-   * connection in place of the one it destroyed.
-   */
+  /** Resolves when so many connections were closed. */
   async untilClosed(count: number): Promise<void> {
     while (this.closed < count) await this.#change();
   }

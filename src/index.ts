@@ -112,6 +112,8 @@ export {
   unregisterKvConnector,
   type KvConnectorFactory,
 } from "./kv-transfer/kv-connector-registry.ts";
+export { setupKvTransfer } from "./kv-transfer/setup-kv-transfer.ts";
+export type { KvSetupInput, KvSetupResult } from "./kv-transfer/kv-setup-context.ts";
 export { RawJson } from "./protocol/raw-json.ts";
 export { channels, type EndpointRestartedEvent, type PDDegradedEvent } from "./observability/channels.ts";
 export type { PDHealth, PDPairHealth } from "./observability/pd-health-report.ts";

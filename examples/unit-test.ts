@@ -55,7 +55,7 @@ after(async () => {
   await Promise.all([prefill.stop(), decode.stop()]);
 });
 
-test("the conversation goes on where it was", async () => {
+void test("the conversation goes on where it was", async () => {
   const backEnd = new ChatBackEnd(app);
   const first = [{ role: "user", content: "Hello!" }];
   // The mock's text is a function of the prompt, so a right answer can be told from a wrong one.
@@ -66,13 +66,13 @@ test("the conversation goes on where it was", async () => {
   assert.equal(await backEnd.say("And then?"), mockAnswer({ messages: second }));
 });
 
-test("every prompt was computed by prefill, and its KV used exactly once", () => {
+void test("every prompt was computed by prefill, and its KV used exactly once", () => {
   assert.equal(prefill.ledger.issued, 2);
   assert.equal(prefill.ledger.consumed, 2);
   prefill.ledger.assertBalanced();
 });
 
-test("an engine that refuses leads to an apology", async () => {
+void test("an engine that refuses leads to an apology", async () => {
   decode.injectFault({ fault: { kind: "status", status: 500 } });
   const reply = await new ChatBackEnd(app).say("Hello?");
   decode.clearFaults();

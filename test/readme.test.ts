@@ -87,18 +87,20 @@ describe("the snippets of the pages", () => {
 });
 
 function problemsOf(files: ReadonlyMap<string, string>): readonly string[] {
-  const { config } = ts.readConfigFile(join(root, "tsconfig.json"), ts.sys.readFile) as { config: object };
+  const { config } = ts.readConfigFile(join(root, "tsconfig.json"), (path) => ts.sys.readFile(path)) as {
+    config: object;
+  };
   const { options } = ts.parseJsonConfigFileContent({ ...config, include: [] }, ts.sys, root);
   // Snippets declare what they do not use.
   const relaxed = { ...options, noUnusedLocals: false, noUnusedParameters: false };
   const host = ts.createCompilerHost(relaxed);
-  const { fileExists, readFile, getSourceFile } = host;
-  host.fileExists = (path) => files.has(path) || fileExists(path);
-  host.readFile = (path) => files.get(path) ?? readFile(path);
+  const onDisk = { ...host };
+  host.fileExists = (path) => files.has(path) || onDisk.fileExists(path);
+  host.readFile = (path) => files.get(path) ?? onDisk.readFile(path);
   host.getSourceFile = (path, version, ...rest) => {
     const code = files.get(path);
     return code === undefined
-      ? getSourceFile(path, version, ...rest)
+      ? onDisk.getSourceFile(path, version, ...rest)
       : ts.createSourceFile(path, code, version);
   };
   const program = ts.createProgram([...files.keys()], relaxed, host);

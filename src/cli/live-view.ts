@@ -9,7 +9,7 @@ const plainMs = 5_000;
  * @returns stops it
  */
 export function liveView(describe: () => string): () => void {
-  const { stdout } = process;
+  const stdout = process.stdout;
   let shown = "";
   const draw = (): void => {
     const text = describe();

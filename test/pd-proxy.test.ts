@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { mockAnswer, type FaultRule } from "../src/testing/index.ts";
 import { post, readStream } from "./support/client.ts";
 import { model, type PDCluster, type PDClusterOptions, startPDCluster } from "./support/pd-cluster.ts";
@@ -267,5 +267,24 @@ describe("failures of decode after its first token", () => {
     expect(reading).toMatchObject({ done: false, finishReason: undefined });
     expect(answer.broken).toBeDefined();
     expect(mockAnswer(chat("hello there"), 6).startsWith(reading.content)).toBe(true);
+  });
+});
+
+describe("the two sides", () => {
+  it("that disagree on their version or model are reported", async () => {
+    const warnings: string[] = [];
+    const running = await start({
+      prefills: 1,
+      decodes: 1,
+      decodeEngine: { version: "0.26.0" },
+      environment: { warn: (message) => warnings.push(message) },
+    });
+    await Promise.all(running.engines.map((engine) => engine.idle()));
+    await vi.waitFor(() => {
+      expect(running.app.status().deployments["PDProxyServer"]!.details!["disagreements"]).toMatchObject([
+        { kind: "version", prefill: ["0.27.1"], decode: ["0.26.0"] },
+      ]);
+    });
+    expect(warnings.filter((message) => message.includes("disagree"))).toHaveLength(1);
   });
 });

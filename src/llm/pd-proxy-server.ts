@@ -3,6 +3,7 @@ import { ConfigurationError } from "../errors/configuration-error.ts";
 import type { KvConnector } from "../kv-transfer/kv-connector.ts";
 import { createKvConnector } from "../kv-transfer/kv-connector-registry.ts";
 import type { PDHealth } from "../observability/pd-health-report.ts";
+import { disagreements, type EngineDisagreement } from "../replicas/engine-disagreements.ts";
 import type { DeploymentContext, DeploymentStatusDetails } from "../serve/deployment-context.ts";
 import type { DeploymentInit } from "../serve/deployment.ts";
 import { answerWithRetries } from "./answer-with-retries.ts";
@@ -47,6 +48,7 @@ export class PDProxyServer implements LLMServerProtocol {
   readonly #retryBudget: RetryBudget;
   readonly #handoff: HandoffContext;
   readonly #health: PDHealthMeter;
+  readonly #warned = new Set<string>();
 
   /** Options for `serve.deployment(PDProxyServer).options(...)`. Mirrors Ray's `PDProxyServer.get_deployment_options`. */
   static getDeploymentOptions(_prefillConfig: LLMConfig, _decodeConfig: LLMConfig): DeploymentInit {
@@ -64,6 +66,7 @@ export class PDProxyServer implements LLMServerProtocol {
     this.#retryBudget = new RetryBudget(this.#options.retryBudget);
     this.#health = new PDHealthMeter(context.name, context.warn);
     this.#holds = new KvHolds(context.clock, this.#options.kvLeaseMs * this.#options.kvLeaseSafety);
+    for (const { pool } of [prefillServer, decodeServer]) pool.onIdentified = () => this.#compareSides();
     this.#handoff = {
       prefill: prefillServer.pool.handle,
       prefillTimeoutMs: prefillServer.llmConfig.client.prefillTimeoutMs,
@@ -124,8 +127,21 @@ export class PDProxyServer implements LLMServerProtocol {
       replicaStates: { RUNNING: 1 },
       queued: 0,
       replicas: [],
-      details: { pdHealth: this.pdHealth(), kvHolds: this.#holds.counts },
+      details: { pdHealth: this.pdHealth(), kvHolds: this.#holds.counts, disagreements: this.#disagreements() },
     };
+  }
+
+  /** Prefill and decode must be the same model on the same vLLM, or KV means something else on the other side. */
+  #compareSides(): void {
+    for (const { message } of this.#disagreements()) {
+      if (this.#warned.has(message)) continue;
+      this.#warned.add(message);
+      this.context.warn(`Prefill and decode of "${this.context.name}" disagree: ${message}`);
+    }
+  }
+
+  #disagreements(): readonly EngineDisagreement[] {
+    return disagreements(this.#prefill.pool.replicas.replicas, this.#decode.pool.replicas.replicas);
   }
 
   async #generate(request: LLMRequest): Promise<LLMResponse> {

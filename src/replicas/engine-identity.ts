@@ -16,6 +16,8 @@ export interface EngineIdentitiesInit {
   /** Seconds a question may take. */
   readonly timeoutS: number;
   readonly warn: (message: string) => void;
+  /** A replica has said who it is. */
+  readonly onIdentified?: ((replica: Replica) => void) | undefined;
 }
 
 const questionsAtOnce = 8;
@@ -87,6 +89,7 @@ export class EngineIdentities {
       replica.servedModels = models.status === 200 ? readServedModels(models.text) : undefined;
       this.#known.add(replica);
       this.#judge(replica, models.status);
+      this.#init.onIdentified?.(replica);
     } catch {
       // Not reachable now, or it left; it is asked again after its next successful health check.
     } finally {

@@ -3,6 +3,7 @@ import type { Discovery, Endpoint } from "../config/endpoint.ts";
 import { DeploymentUnavailableError } from "../errors/deployment-unavailable-error.ts";
 import type { Clock } from "../internal/clock.ts";
 import type { Random } from "../internal/random.ts";
+import { publishEndpointRestarted } from "../observability/channels.ts";
 import { EngineIdentities } from "../replicas/engine-identity.ts";
 import { HealthChecker } from "../replicas/health-checker.ts";
 import { LoadScraper } from "../replicas/load-scraper.ts";
@@ -49,6 +50,8 @@ export interface EnginePoolInit {
 export class EnginePool {
   readonly handle: DeploymentHandle;
   readonly replicas: ReplicaSet;
+  /** Called when an engine has said which version and models it has; set by who compares pools. */
+  onIdentified: (() => void) | undefined;
   readonly #init: EnginePoolInit;
   readonly #health: HealthChecker;
   readonly #identities: EngineIdentities;
@@ -83,7 +86,11 @@ export class EnginePool {
       },
     });
     this.handle.attach(this.replicas);
-    this.#identities = new EngineIdentities({ ...init, timeoutS: init.healthCheckTimeoutS });
+    this.#identities = new EngineIdentities({
+      ...init,
+      timeoutS: init.healthCheckTimeoutS,
+      onIdentified: () => this.onIdentified?.(),
+    });
     this.#health = new HealthChecker({
       ...init,
       probeGeneration: init.client.probeGeneration,
@@ -144,6 +151,7 @@ export class EnginePool {
     // Its gauges began anew.
     replica.engineLoad = undefined;
     this.#identities.forget(replica);
+    publishEndpointRestarted({ deployment: this.#init.deployment, replica: replica.id });
     this.#init.onEngineRestart?.(replica, previousEngineId);
   }
 

@@ -10,15 +10,17 @@ import { run, type RunningApplication } from "../../src/serve/run.ts";
 import { MockVLLMEngine, type MockVLLMEngineOptions } from "../../src/testing/index.ts";
 
 export interface PDClusterOptions {
-  readonly prefills?: number;
-  readonly decodes?: number;
-  readonly engine?: MockVLLMEngineOptions;
-  readonly client?: ClientConfigInit;
-  readonly prefillDeployment?: LLMDeploymentOptions;
-  readonly decodeDeployment?: LLMDeploymentOptions;
-  readonly proxy?: PDProxyOptions;
-  readonly ingress?: Readonly<Record<string, unknown>>;
-  readonly environment?: Partial<ApplicationEnvironment>;
+  readonly prefills?: number | undefined;
+  readonly decodes?: number | undefined;
+  readonly engine?: MockVLLMEngineOptions | undefined;
+  /** Over `engine`, for the decode side. */
+  readonly decodeEngine?: MockVLLMEngineOptions | undefined;
+  readonly client?: ClientConfigInit | undefined;
+  readonly prefillDeployment?: LLMDeploymentOptions | undefined;
+  readonly decodeDeployment?: LLMDeploymentOptions | undefined;
+  readonly proxy?: PDProxyOptions | undefined;
+  readonly ingress?: Readonly<Record<string, unknown>> | undefined;
+  readonly environment?: Partial<ApplicationEnvironment> | undefined;
 }
 
 /** Mock engines and an application in front of them, on a real port. */
@@ -36,7 +38,8 @@ export const model = "mock-model";
 
 /** Starts everything; call `stop` in the end. */
 export async function startPDCluster(options: PDClusterOptions = {}): Promise<PDCluster> {
-  const make = (role: "prefill" | "decode") => new MockVLLMEngine({ ...options.engine, role });
+  const make = (role: "prefill" | "decode") => 
+    new MockVLLMEngine({ ...options.engine, ...(role === "decode" ? options.decodeEngine : {}), role });
   const prefills = Array.from({ length: options.prefills ?? 2 }, () => make("prefill"));
   const decodes = Array.from({ length: options.decodes ?? 2 }, () => make("decode"));
   const engines = [...prefills, ...decodes];

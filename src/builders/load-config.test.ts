@@ -22,9 +22,9 @@ const pd: Json = {
 const engines: LoadConfigOptions = { prefill: ["http://p:8000"], decode: ["http://d:8000"] };
 
 /** The configurations of the two sides, as the graph was bound with them. */
-function sides(app: Application | undefined): { readonly prefill: LLMConfig; readonly decode: LLMConfig } {
-  const { llmDeployments } = app?.node.args as { llmDeployments: readonly Application[] };
-  const args = llmDeployments[0]?.node.args as Record<"prefillServer" | "decodeServer", Application>;
+function sides(app: Application): { readonly prefill: LLMConfig; readonly decode: LLMConfig } {
+  const { llmDeployments } = app.node.args as { llmDeployments: readonly Application[] };
+  const args = llmDeployments[0]!.node.args as Record<"prefillServer" | "decodeServer", Application>;
   const configOf = (server: Application): LLMConfig =>
     (server.node.args as { llmConfig: LLMConfig }).llmConfig;
   return { prefill: configOf(args.prefillServer), decode: configOf(args.decodeServer) };
@@ -56,7 +56,7 @@ describe("loadConfig", () => {
     for (const source of [file, text, `applications:\n  - ${JSON.stringify(pd)}\n`, { applications: [pd] }]) {
       const { applications } = loadConfig(source, engines);
       expect(applications.map(({ name, routePrefix }) => [name, routePrefix])).toEqual([["pd", "/"]]);
-      const { prefill, decode } = sides(applications[0]?.app);
+      const { prefill, decode } = sides(applications[0]!.app);
       expect([prefill.endpoints, decode.endpoints]).toEqual([
         [{ url: "http://p:8000" }],
         [{ url: "http://d:8000" }],
@@ -72,7 +72,7 @@ describe("loadConfig", () => {
       args: { prefillConfig: config, decodeConfig: file },
     };
     const { applications } = loadConfig({ applications: [application] }, engines);
-    expect(sides(applications[0]?.app).decode.endpoints).toEqual([{ url: "http://d:8000" }]);
+    expect(sides(applications[0]!.app).decode.endpoints).toEqual([{ url: "http://d:8000" }]);
   });
 
   it("puts in the API key and the limit of time, where the file says nothing", () => {
@@ -82,7 +82,7 @@ describe("loadConfig", () => {
       applications: [{ ...pd, args: { prefill_config: config, decode_config: own } }],
     };
     const { applications, http } = loadConfig(source, { ...engines, apiKey: "common" });
-    const { prefill, decode } = sides(applications[0]?.app);
+    const { prefill, decode } = sides(applications[0]!.app);
     expect(prefill.client).toMatchObject({ apiKey: "common", totalTimeoutMs: 90_000 });
     expect(decode.client).toMatchObject({ apiKey: "own", totalTimeoutMs: 5 });
     expect(http).toEqual({ host: "0.0.0.0", port: undefined, rootPath: "", keepAliveTimeoutMs: 7_000 });
@@ -98,7 +98,7 @@ describe("loadConfig", () => {
       { applications: [application] },
       { endpoints: { a: ["http://a"], b: ["http://b"] } },
     );
-    const { llmDeployments } = applications[0]?.app.node.args as { llmDeployments: readonly Application[] };
+    const { llmDeployments } = applications[0]!.app.node.args as { llmDeployments: readonly Application[] };
     const found = llmDeployments.map(
       ({ node }) => (node.args as { llmConfig: LLMConfig }).llmConfig.endpoints,
     );
@@ -108,8 +108,8 @@ describe("loadConfig", () => {
   it("puts the file's options over those from code", () => {
     const deployments = [{ name: "Decode:llama-8b", max_ongoing_requests: 5 }];
     const { applications } = loadConfig({ applications: [{ ...pd, deployments }] }, engines);
-    const { llmDeployments } = applications[0]?.app.node.args as { llmDeployments: readonly Application[] };
-    const { prefillServer, decodeServer } = llmDeployments[0]?.node.args as Record<string, Application>;
+    const { llmDeployments } = applications[0]!.app.node.args as { llmDeployments: readonly Application[] };
+    const { prefillServer, decodeServer } = llmDeployments[0]!.node.args as Record<string, Application>;
     expect(decodeServer?.node.options["maxOngoingRequests"]).toBe(5);
     expect(prefillServer?.node.options["maxOngoingRequests"]).toBe(1_000_000_000);
   });
@@ -162,7 +162,7 @@ describe("loadConfig", () => {
 
   it("builds without endpoints, for those who put them in later; the start refuses", async () => {
     const { applications } = loadConfig({ applications: [pd] });
-    const start = applications[0]?.app.start();
+    const start = applications[0]!.app.start();
     await expect(start).rejects.toThrow(
       /"(Prefill|Decode):llama-8b" is not valid:\n {2}endpoints: No endpoints are given/,
     );

@@ -46,6 +46,9 @@ const chunkObjects: Readonly<Record<string, string>> = {
   CompletionStreamResponse: "text_completion",
 };
 
+/** `[DONE]` as the last event of a text. */
+const endOfStream = /(?<=^|\n)data: \[DONE\]\s*$/;
+
 const origin = { phase: "decode", replica: "scripted#0" } as const;
 
 /** A model deployment that plays a script, with the errors this library's own deployments throw. */
@@ -99,9 +102,10 @@ export class ScriptedServer implements LLMServerProtocol {
           return;
         }
         const text = eventText(item);
+        const events = text.replace(endOfStream, "");
+        if (events !== "") sink.write(Buffer.from(events));
         // What follows the end is no part of the answer.
-        if (text === "data: [DONE]\n\n") break;
-        sink.write(Buffer.from(text));
+        if (events !== text) break;
       }
       sink.write(doneEvent());
       sink.end();
@@ -173,8 +177,6 @@ function raised({ class: name, args, kwargs }: RaisedError): Error {
         type: String(third),
         cause: new Error(String(fourth)),
       });
-    case "ExceptionWithStatusCode418":
-      return refusal(418, String(first), undefined);
     case "BackPressureError":
       return new BackPressureError({
         deployment: "d",
@@ -192,8 +194,10 @@ function raised({ class: name, args, kwargs }: RaisedError): Error {
       return new EngineTimeoutError(origin, "firstByteTimeoutMs", 1000);
     case "ValidationError":
       return new RequestError("`n` must be an integer.", { param: "n" });
-    default:
-      return new Error(args.join(" "));
+    default: {
+      const status = /^ExceptionWithStatusCode(\d+)$/.exec(name)?.[1];
+      return status === undefined ? new Error(args.join(" ")) : refusal(Number(status), String(first), undefined);
+    }
   }
 }
 

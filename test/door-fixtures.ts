@@ -1,0 +1,192 @@
+import { createServer, type RequestListener, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+
+import express, { type Express } from "express";
+
+import { buildPdOpenaiApp } from "../src/builders/build-pd-openai-app.ts";
+import type { OpenAiIngress, OpenAiIngressArguments } from "../src/ingress/openai-ingress.ts";
+import type { Application } from "../src/serve/application.ts";
+import { MockVLLMEngine, type JournalEntry, type MockVLLMEngineOptions } from "../src/testing/index.ts";
+
+/** Asks a served application. */
+export type Ask = (path: string, init?: RequestInit) => Promise<Response>;
+
+/** A way to serve an application. */
+export interface Door {
+  readonly name: string;
+  /** False when a path that is not served goes on to the framework. */
+  readonly answersUnknownPaths: boolean;
+  open(app: Application<OpenAiIngress>): Promise<OpenDoor>;
+}
+
+export interface OpenDoor extends AsyncDisposable {
+  readonly ask: Ask;
+  /** Port of its server; undefined when it has none. */
+  readonly port: number | undefined;
+}
+
+/** Two mock engines and the prefill/decode application before them. */
+export interface PDFixture extends AsyncDisposable {
+  readonly prefill: MockVLLMEngine;
+  readonly decode: MockVLLMEngine;
+  readonly app: Application<OpenAiIngress>;
+}
+
+const kvTransfer = { kv_transfer_config: { kv_connector: "NixlConnector", kv_role: "kv_both" } };
+
+export interface FixtureOptions {
+  readonly ingress?: Omit<OpenAiIngressArguments, "llmDeployments">;
+  readonly ingressCls?: typeof OpenAiIngress;
+  readonly client?: Readonly<Record<string, unknown>>;
+  readonly engine?: MockVLLMEngineOptions;
+}
+
+/** Starts engines and makes an application of them. When disposed nothing of them is left running. */
+export async function pdFixture(options: FixtureOptions = {}): Promise<PDFixture> {
+  const prefill = new MockVLLMEngine(options.engine);
+  const decode = new MockVLLMEngine(options.engine);
+  await Promise.all([prefill.start(), decode.start()]);
+  const configFor = (engine: MockVLLMEngine): object => ({
+    modelLoadingConfig: { modelId: engine.options.model },
+    engineKwargs: kvTransfer,
+    endpoints: [engine.url],
+    ...(options.client === undefined ? {} : { client: options.client }),
+  });
+  const app = buildPdOpenaiApp({
+    prefillConfig: configFor(prefill),
+    decodeConfig: configFor(decode),
+    ingressClsConfig: {
+      ingressExtraKwargs: options.ingress,
+      ...(options.ingressCls === undefined ? {} : { ingressCls: options.ingressCls }),
+    },
+  } as never);
+  return {
+    prefill,
+    decode,
+    app,
+    async [Symbol.asyncDispose]() {
+      await app.shutdown({ graceMs: 0 });
+      await Promise.all([prefill.stop(), decode.stop()]);
+    },
+  };
+}
+
+/** Requests that are about models: background checks of the library are none. */
+export function modelRequests(engine: MockVLLMEngine): readonly JournalEntry[] {
+  return engine.requests.filter(({ method, path }) => method === "POST" && !path.startsWith("/health"));
+}
+
+/** Serves a listener on a port of its own. */
+export async function serveListener(listener: RequestListener, prefix = ""): Promise<OpenDoor> {
+  const server = createServer(listener);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    port,
+    ask: (path, init) => fetch(`http://127.0.0.1:${port}${prefix}${path}`, init),
+    [Symbol.asyncDispose]: () => closeServer(server),
+  };
+}
+
+async function closeServer(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeAllConnections();
+  await closed;
+}
+
+function expressDoor(
+  name: string,
+  prefix: string,
+  mount: (server: Express, app: Application<OpenAiIngress>) => void,
+): Door {
+  return {
+    name,
+    answersUnknownPaths: false,
+    open: (app) => {
+      const server = express();
+      mount(server, app);
+      server.get("/next", (_request, response) => void response.send("the next handler"));
+      return serveListener(server, prefix);
+    },
+  };
+}
+
+/** Every door that all conformance tests go through. */
+export const doors: readonly Door[] = [
+  {
+    name: "app.fetch",
+    answersUnknownPaths: true,
+    open: async (app) => ({
+      port: undefined,
+      ask: (path, init) => app.fetch(new Request(`http://localhost${path}`, init)),
+      [Symbol.asyncDispose]: async () => undefined,
+    }),
+  },
+  { name: "node:http", answersUnknownPaths: true, open: (app) => serveListener(app.handler) },
+  expressDoor("Express", "", (server, app) => void server.use(app.handler)),
+  expressDoor(
+    "Express before express.json()",
+    "",
+    (server, app) => void server.use(app.handler, express.json()),
+  ),
+  expressDoor("Express after express.json()", "", (server, app) => {
+    server.use(express.json({ limit: "64mb" }), app.handler);
+  }),
+  expressDoor("Express under a prefix", "/llm", (server, app) => void server.use("/llm", app.handler)),
+];
+
+/** A chat request. */
+export function chat(fields: Readonly<Record<string, unknown>> = {}): RequestInit {
+  return post({
+    model: "mock-model",
+    messages: [{ role: "user", content: "Tell me of the sea." }],
+    ...fields,
+  });
+}
+
+/** A POST with a JSON body. */
+export function post(body: unknown, headers: Readonly<Record<string, string>> = {}): RequestInit {
+  return {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: typeof body === "string" ? body : JSON.stringify(body),
+  };
+}
+
+/** What came of a stream before it ended or broke. */
+export async function readStream(
+  response: Response,
+): Promise<{ readonly text: string; readonly broken: boolean }> {
+  const decoder = new TextDecoder();
+  let text = "";
+  try {
+    for await (const chunk of response.body!) text += decoder.decode(chunk, { stream: true });
+    return { text, broken: false };
+  } catch {
+    return { text, broken: true };
+  }
+}
+
+/** The error object of an answer. */
+export async function errorIn(response: Response): Promise<Readonly<Record<string, unknown>>> {
+  const { error } = (await response.json()) as { readonly error: Readonly<Record<string, unknown>> };
+  return error;
+}
+
+/** Turns of the event loop until a number stands still: sockets on loopback move within a turn or two. */
+export async function untilStill(value: () => number): Promise<number> {
+  let last = value();
+  for (let still = 0; still < 300; still += 1) {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    if (value() !== last) {
+      last = value();
+      still = 0;
+    }
+  }
+  return last;
+}
+
+/** Turns of the event loop until something holds; the test's own time limit ends it. */
+export async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise<void>((resolve) => setImmediate(resolve));
+}

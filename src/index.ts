@@ -5,11 +5,14 @@ export { serve, type Serve } from "./builders/serve.ts";
 export { buildPdOpenaiApp } from "./builders/build-pd-openai-app.ts";
 export { buildOpenaiApp } from "./builders/build-openai-app.ts";
 export { buildLlmDeployment } from "./builders/build-llm-deployment.ts";
+export { buildDpDeployment } from "./builders/build-dp-deployment.ts";
+export { buildDpOpenaiApp } from "./builders/build-dp-openai-app.ts";
 export type { BuildDeploymentOptions, LLMServerClass } from "./builders/server-application.ts";
 export type { LoadConfigOptions, LoadedApplication, LoadedConfig } from "./builders/load-config.ts";
 export type { RunConfigOptions, RunningConfig } from "./builders/run-config.ts";
 export { PDProxyServer, type PDProxyServerArguments } from "./llm/pd-proxy-server.ts";
 export type { MissingKvPolicy, PDProxyOptions } from "./llm/pd-proxy-options.ts";
+export { DPServer } from "./llm/dp-server.ts";
 export { LLMServer, type LLMServerArguments } from "./llm/llm-server.ts";
 export { OpenAiIngress, type IngressRequest, type OpenAiIngressArguments } from "./ingress/openai-ingress.ts";
 export { makeIngress, type IngressClass } from "./ingress/make-ingress.ts";
@@ -29,11 +32,16 @@ export type {
 export type { LLMConfigSource } from "./config/config-source.ts";
 export type { IngressClsConfig, ProxyClsConfig } from "./config/class-config.ts";
 export type { PDServingArgsInit, RayPDServingArgsInit } from "./config/pd-serving-args.ts";
-export type { LLMServingArgsInit } from "./config/serving-args.ts";
+export type { DPOpenAiServingArgsInit, LLMServingArgsInit } from "./config/serving-args.ts";
 export type { AcceleratorConfig } from "./config/accelerators.ts";
 export type { AutoscalingOptions } from "./config/autoscaling-config.ts";
 export type { ClassReference } from "./config/class-reference.ts";
-export type { ClientConfig, ClientConfigInit, ClientTlsConfig } from "./config/client-config.ts";
+export type {
+  ClientConfig,
+  ClientConfigInit,
+  ClientTlsConfig,
+  ProbeGenerationInit,
+} from "./config/client-config.ts";
 export type { DeploymentOptions } from "./config/deployment-options.ts";
 export type { Discovery, Endpoint, EndpointInit, EndpointsInit } from "./config/endpoint.ts";
 export type { ModelLoadingConfig } from "./config/model-loading-config.ts";
@@ -46,6 +54,7 @@ export {
   type ServeApplication,
   type ServeConfig,
 } from "./config/serve-config.ts";
+export type { HttpOptions, ServeApplicationConfig, ServeDeployConfig } from "./config/serve-deploy-schema.ts";
 export { staticDiscovery } from "./discovery/static-discovery.ts";
 
 // Applications, and what they are made of.

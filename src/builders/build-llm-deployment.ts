@@ -13,5 +13,6 @@ export function buildLlmDeployment(
   llmConfig: LLMConfig | LLMConfigInit | RayLLMConfigInit,
   options: BuildDeploymentOptions = {},
 ): Application<LLMServer> {
-  return serverApplication(new LLMConfig(llmConfig), options.deploymentCls ?? LLMServer, options);
+  const config = new LLMConfig(llmConfig);
+  return serverApplication(config, LLMServer, options).withNotes(config.notes());
 }

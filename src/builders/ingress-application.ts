@@ -1,11 +1,14 @@
 import type { IngressClsConfig } from "../config/class-config.ts";
+import type { DeploymentOptions } from "../config/deployment-options.ts";
 import type { LLMConfig } from "../config/llm-config.ts";
 import type { LLMDeploymentOptions } from "../config/llm-config-init.ts";
+import type { OptionTree } from "../config/merge-options.ts";
+import { mergedIngressOptions } from "../config/server-options.ts";
 import { makeIngress } from "../ingress/make-ingress.ts";
 import { OpenAiIngress } from "../ingress/openai-ingress.ts";
 import type { LLMServerProtocol } from "../llm/llm-server-protocol.ts";
 import type { Application } from "../serve/application.ts";
-import { deployment, type DeploymentInit } from "../serve/deployment.ts";
+import { deployment } from "../serve/deployment.ts";
 import { resolveClass } from "./resolve-class.ts";
 
 /** The OpenAI ingress in front of model deployments, as every app builder puts it there. */
@@ -22,19 +25,12 @@ export function ingressApplication(
     ]),
   );
   return deployment(ingressClass)
-    .options(mergeIngressOptions(ingressClass.getDeploymentOptions(llmConfigs), ingressDeploymentConfig))
+    .options(
+      mergedIngressOptions(
+        ingressClass.getDeploymentOptions(llmConfigs) as DeploymentOptions,
+        (ingressDeploymentConfig ?? {}) as OptionTree,
+      ),
+    )
     .bind({ ...ingressClsConfig.ingressExtraKwargs, llmDeployments: servers })
     .checked();
-}
-
-/** What the user says wins; a fixed number of replicas drops the default autoscaling. Ray's rule. */
-function mergeIngressOptions(defaults: DeploymentInit, given: LLMDeploymentOptions | undefined): DeploymentInit {
-  const { autoscalingConfig, ...rest } = defaults;
-  const { numReplicas, autoscalingConfig: own } = given ?? {};
-  if (numReplicas !== undefined && numReplicas !== null) return { ...rest, ...given } as DeploymentInit;
-  return {
-    ...rest,
-    ...given,
-    autoscalingConfig: { ...(autoscalingConfig as object), ...own },
-  } as DeploymentInit;
 }

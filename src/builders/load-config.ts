@@ -11,14 +11,16 @@ import {
   type ServeConfig,
 } from "../config/serve-config.ts";
 import { serveDeploySchema } from "../config/serve-deploy-schema.ts";
-import type { LLMServingArgsInit } from "../config/serving-args.ts";
+import type { DPOpenAiServingArgsInit, LLMServingArgsInit } from "../config/serving-args.ts";
 import { ConfigurationError, type ConfigIssue } from "../errors/configuration-error.ts";
 import type { OpenAiIngress } from "../ingress/openai-ingress.ts";
 import type { Application } from "../serve/application.ts";
+import { buildDpOpenaiApp } from "./build-dp-openai-app.ts";
 import { buildOpenaiApp } from "./build-openai-app.ts";
 import { buildPdOpenaiApp } from "./build-pd-openai-app.ts";
 import { BuilderArguments, type EngineSources } from "./builder-arguments.ts";
 import { overrideDeployments } from "./override-deployments.ts";
+import { within } from "./within.ts";
 
 /** One application of a Serve config file, built and not started. */
 export interface LoadedApplication {
@@ -53,10 +55,11 @@ export type LoadConfigOptions = EngineSources;
 
 type AppBuilder = (args: Readonly<Record<string, unknown>>) => Application<OpenAiIngress>;
 
-/** The builders there are; Ray's others are refused by name. */
-const builders: Readonly<Partial<Record<BuilderName, AppBuilder>>> = {
+/** Every builder that a config file may name. */
+const builders: Readonly<Record<BuilderName, AppBuilder>> = {
   buildPdOpenaiApp: (args) => buildPdOpenaiApp(args as unknown as PDServingArgsInit),
   buildOpenaiApp: (args) => buildOpenaiApp(args as unknown as LLMServingArgsInit),
+  buildDpOpenaiApp: (args) => buildDpOpenaiApp(args as unknown as DPOpenAiServingArgsInit),
 };
 
 /**
@@ -77,14 +80,14 @@ export function loadConfig(
   const chosen = config.applications.map(builderFor);
   const engines = new BuilderArguments(options, config.httpOptions.requestTimeoutS);
   const prepared = config.applications.map((application, index) =>
-    within(["applications", index, "args"], () => engines.prepare(application.args)),
+    within(subject, ["applications", index, "args"], () => engines.prepare(application.args)),
   );
   engines.refuseUnused();
   const applications = config.applications.map((application, index): LoadedApplication => {
     const { name, routePrefix, importPath } = application;
     const build = chosen[index]!;
-    const built = within(["applications", index, "args"], () => build(prepared[index]!));
-    const app = within(["applications", index], () => overrideDeployments(built, application));
+    const built = within(subject, ["applications", index, "args"], () => build(prepared[index]!));
+    const app = within(subject, ["applications", index], () => overrideDeployments(built, application));
     return { name, routePrefix, importPath, app };
   });
   // Only what the file itself says: Ray's default of 0.0.0.0 would open more than a person here expects.
@@ -125,16 +128,12 @@ function readSource(source: string): Readonly<Record<string, unknown>> {
 }
 
 function builderFor({ builder, importPath }: ServeApplication, index: number): AppBuilder {
-  const found = builder === undefined ? undefined : builders[builder];
-  if (found !== undefined) return found;
+  if (builder !== undefined) return builders[builder];
   throw invalid([
     {
       path: ["applications", index, "import_path"],
       type: "import_error",
-      message:
-        builder === undefined
-          ? "Nothing can be imported from a Python path here, and no builder of this library has it"
-          : `${builder} is not there yet`,
+      message: "Nothing can be imported from a Python path here, and no builder of this library has it",
       expected: Object.keys(builders)
         .map((name) => `ray.serve.llm:${toSnakeCase(name)} (serve-llm:${name})`)
         .join(" or "),
@@ -183,19 +182,6 @@ function applicationNotes(application: ServeApplication): readonly string[] {
       : []),
     ...(Object.keys(runtimeEnv).length === 0 ? [] : ["runtime_env has no effect: engines run elsewhere"]),
   ];
-}
-
-/** Runs `build`, and puts `path` before the paths of the problems it finds. */
-function within<Result>(path: readonly (string | number)[], build: () => Result): Result {
-  try {
-    return build();
-  } catch (error) {
-    if (!(error instanceof ConfigurationError)) throw error;
-    throw invalid(
-      error.issues.map((issue) => ({ ...issue, path: [...path, ...issue.path] })),
-      error,
-    );
-  }
 }
 
 function invalid(issues: readonly ConfigIssue[], cause?: unknown): ConfigurationError {

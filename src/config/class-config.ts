@@ -1,10 +1,11 @@
 import type * as z from "zod";
 
-import { camelCased, snakeCased } from "./casing.ts";
+import { snakeCased } from "./casing.ts";
 import { type ClassReference, className, classReference, defaultClassPaths } from "./class-reference.ts";
 import { isPlainObject, objectOf, opaqueMap, optional, reading, withDefault } from "./lax-schema.ts";
 import type { LLMDeploymentOptions } from "./llm-config-init.ts";
-import { deploymentOptionsShape } from "./llm-config-schema.ts";
+import { deploymentOptionsShape, readDeploymentOptions } from "./llm-config-schema.ts";
+import { nested } from "./parse-config.ts";
 
 /** Which ingress to build. Ray's `IngressClsConfig`. */
 export interface IngressClsConfig {
@@ -41,7 +42,7 @@ export const proxyClsConfigSchema = objectOf("ProxyClsConfig", {
 export function deploymentOverrides(): z.ZodType<LLMDeploymentOptions> {
   return reading((input) =>
     isPlainObject(input)
-      ? { value: camelCased(deploymentOptionsShape, input).value as LLMDeploymentOptions }
+      ? nested(() => readDeploymentOptions(input) as LLMDeploymentOptions)
       : { type: "dict_type", message: "Input should be a valid dictionary" },
   );
 }

@@ -1,5 +1,6 @@
 import type * as z from "zod";
 
+import { ConfigurationError } from "../errors/configuration-error.ts";
 import { type AcceleratorConfig, readAcceleratorType } from "./accelerators.ts";
 import { callbackConfigSchema } from "./callback-config.ts";
 import { camelCased } from "./casing.ts";
@@ -23,11 +24,13 @@ import {
   withDefault,
 } from "./lax-schema.ts";
 import type { LLMDeploymentOptions } from "./llm-config-init.ts";
+import type { OptionTree } from "./merge-options.ts";
 import { loraConfigSchema } from "./lora-config.ts";
 import { modelLoadingConfigSchema } from "./model-loading-config.ts";
 import { nested, parseConfig, parseConfigDetailed } from "./parse-config.ts";
 import { type PlacementGroupConfig, placementGroupSchema } from "./placement-group-config.ts";
 import { type RuntimeEnv, runtimeEnvSchema } from "./runtime-env.ts";
+import { scalingTargetSchema } from "./scaling-target.ts";
 
 /** The shape of `deployment_config`, only for its spelling: values are kept as given, as Ray keeps them. */
 export const deploymentOptionsShape = openObjectOf("DeploymentConfig", {
@@ -46,6 +49,18 @@ export const deploymentOptionsShape = openObjectOf("DeploymentConfig", {
     }),
   ),
 });
+
+/**
+ * Deployment options in either spelling as they are given, keys in camelCase: they are merged with others before they
+ * are checked.
+ *
+ * @throws {ConfigurationError} for a key that is given in both spellings, or could reach a prototype
+ */
+export function readDeploymentOptions(input: Readonly<Record<string, unknown>>): OptionTree {
+  const { value, issues } = camelCased(deploymentOptionsShape, input);
+  if (issues.length > 0) throw new ConfigurationError("deployment options", issues);
+  return value as OptionTree;
+}
 
 /** A part of a configuration that Ray checks by building its class, and names when that fails. */
 function part<T>(prefix: string, parse: (input: Readonly<Record<string, unknown>>) => T): z.ZodType<T> {
@@ -115,7 +130,7 @@ const placementGroup = part("", (input): PlacementGroupPart => {
 
 const deployment = part("Invalid deployment config: ", (input): LLMDeploymentOptions => {
   parseDeploymentConfig(input);
-  return camelCased(deploymentOptionsShape, input).value as LLMDeploymentOptions;
+  return readDeploymentOptions(input) as LLMDeploymentOptions;
 });
 
 const serverClass = reading<ClassReference>((input): { readonly value: ClassReference } | SchemaProblem => {
@@ -145,5 +160,6 @@ export const llmConfigSchema = objectOf("LLMConfig", {
   logEngineMetrics: withDefault(boolean().nullable(), true),
   callbackConfig: callbackConfigSchema.default({ callbackKwargs: {}, raiseErrorOnCallback: true }),
   endpoints: optional(endpointsSchema()),
+  scalingTarget: optional(scalingTargetSchema()),
   client: optional(clientConfigSchema),
 });

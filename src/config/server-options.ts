@@ -2,6 +2,7 @@ import { ConfigurationError } from "../errors/configuration-error.ts";
 import { defaultTargetOngoingRequests } from "./autoscaling-config.ts";
 import { configurationProblem } from "./accelerators.ts";
 import type { DeploymentOptions } from "./deployment-options.ts";
+import { describeValue } from "./describe-value.ts";
 import { type LLMDeploymentDefaults, rayDeploymentDefaults } from "./environment.ts";
 import type { LLMConfig } from "./llm-config.ts";
 import { mergeDeploymentDefaults, type OptionTree } from "./merge-options.ts";
@@ -50,6 +51,38 @@ export function serverDeploymentOptions(config: LLMConfig): DeploymentOptions {
   } as DeploymentOptions;
 }
 
+/** How the ranks of a data-parallel model lie on nodes. */
+export interface DataParallelLayout {
+  /** Ranks in all: `data_parallel_size`, 1 or more. */
+  readonly size: number;
+  /** Ranks on each node: `experimental_configs.dp_size_per_node`; undefined when it is not said. */
+  readonly perNode: number | undefined;
+}
+
+/**
+ * Reads how the ranks of a model lie on nodes.
+ *
+ * @throws {ConfigurationError} when `dp_size_per_node` is no whole number that divides `data_parallel_size`
+ */
+export function dataParallelLayout(config: LLMConfig): DataParallelLayout {
+  const size = config.dataParallelSize;
+  const given = config.experimentalConfigs["dp_size_per_node"] ?? undefined;
+  if (given === undefined) return { size, perNode: undefined };
+  const perNode = Number(given);
+  if (typeof given === "boolean" || !Number.isInteger(perNode) || perNode < 1 || size % perNode !== 0) {
+    throw new ConfigurationError("LLMConfig", [
+      {
+        path: ["experimental_configs", "dp_size_per_node"],
+        type: "value_error",
+        message: "The ranks do not fill whole nodes",
+        expected: `a whole number that divides data_parallel_size (${size})`,
+        received: describeValue(given, ["dp_size_per_node"]),
+      },
+    ]);
+  }
+  return { size, perNode };
+}
+
 /**
  * Options of a data-parallel deployment: one replica for each rank, scheduled together. Ray's
  * `DPServer.get_deployment_options`, with one difference: `num_replicas` is the number of ranks, so it must be
@@ -59,7 +92,7 @@ export function serverDeploymentOptions(config: LLMConfig): DeploymentOptions {
  */
 export function dataParallelDeploymentOptions(config: LLMConfig): DeploymentOptions {
   const options = serverDeploymentOptions(config);
-  const ranks = config.dataParallelSize;
+  const { size: ranks } = dataParallelLayout(config);
   if (ranks === 1) return options;
   const { numReplicas, autoscalingConfig } = options;
   if (numReplicas === "auto" || (autoscalingConfig !== undefined && autoscalingConfig !== null)) {
@@ -130,17 +163,16 @@ export function mergedIngressOptions(own: DeploymentOptions, user: OptionTree = 
 
 /** What a builder may say about one LLM deployment. */
 export interface LLMDeploymentPlan {
-  /** Class of the server, for the name's prefix and for data parallelism. */
+  /** Class of the server, for the name's prefix. */
   readonly className: string;
+  /** What the class's `getDeploymentOptions` says. */
+  readonly own: OptionTree;
   /** Put before the name; empty for no prefix. @default the class and a colon */
   readonly namePrefix?: string | undefined;
   /** Options over everything else, `name` included. Ray's `override_serve_options`. */
   readonly overrideOptions?: OptionTree | undefined;
   readonly defaults?: LLMDeploymentDefaults | undefined;
 }
-
-/** Servers whose replicas are the ranks of one data-parallel group. */
-const dataParallelClasses = new Set(["DPServer", "DPPDPrefillServer", "DPPDDecodeServer"]);
 
 /**
  * The complete options of one LLM deployment, as Ray's `build_llm_deployment` gives them to Serve: name, the server's
@@ -152,10 +184,7 @@ const dataParallelClasses = new Set(["DPServer", "DPPDPrefillServer", "DPPDDecod
  * @throws {ConfigurationError}
  */
 export function llmDeploymentOptions(config: LLMConfig, plan: LLMDeploymentPlan): OptionTree {
-  const { className, namePrefix = `${className}:`, defaults = rayDeploymentDefaults } = plan;
-  const own = dataParallelClasses.has(className)
-    ? dataParallelDeploymentOptions(config)
-    : serverDeploymentOptions(config);
+  const { className, own, namePrefix = `${className}:`, defaults = rayDeploymentDefaults } = plan;
   const name = namePrefix + (config.deploymentConfig.name ?? deploymentNameOfModel(config.modelId));
   const chosen: OptionTree = { ...own, name, ...plan.overrideOptions };
   const scales = chosen["autoscalingConfig"] !== undefined;

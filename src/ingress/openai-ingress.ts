@@ -1,5 +1,7 @@
 import type { BodyLimits, HttpRequest, HttpResponse } from "../adapters/http-exchange.ts";
+import { readEnvironment } from "../config/environment.ts";
 import type { LLMConfig } from "../config/llm-config.ts";
+import { ingressDeploymentOptions } from "../config/server-options.ts";
 import { RequestError } from "../errors/request-error.ts";
 import type { GenerateMethod } from "../kv-transfer/kv-connector.ts";
 import type { ForwardRequest } from "../llm/forward-request.ts";
@@ -73,13 +75,7 @@ export class OpenAiIngress implements DeploymentInstance {
 
   /** Options for `serve.deployment(IngressClass).options(...)`. Mirrors Ray's `OpenAiIngress.get_deployment_options`. */
   static getDeploymentOptions(llmConfigs: readonly LLMConfig[]): DeploymentInit {
-    const toZero =
-      llmConfigs.length > 0 &&
-      llmConfigs.every(({ deploymentConfig }) => deploymentConfig.autoscalingConfig?.minReplicas === 0);
-    return {
-      maxOngoingRequests: 1_000_000_000,
-      autoscalingConfig: { targetOngoingRequests: 1_000_000_000, ...(toZero ? { minReplicas: 0 } : {}) },
-    };
+    return ingressDeploymentOptions(llmConfigs, readEnvironment().deploymentDefaults) as DeploymentInit;
   }
 
   /** @throws ConfigurationError when the models or `cors` are not usable */

@@ -1,4 +1,5 @@
 import type { LLMConfig } from "../config/llm-config.ts";
+import { serverDeploymentOptions } from "../config/server-options.ts";
 import { DeploymentUnavailableError } from "../errors/deployment-unavailable-error.ts";
 import { EngineTimeoutError } from "../errors/engine-timeout-error.ts";
 import type { ReplicaLease } from "../replicas/replica.ts";
@@ -37,9 +38,11 @@ export class LLMServer implements LLMServerProtocol {
   /**
    * Options for `serve.deployment(LLMServer).options(...)`: those of the configuration. Mirrors Ray's
    * `LLMServer.get_deployment_options`.
+   *
+   * @throws ConfigurationError also for what only shows when the engine's configuration is built
    */
   static getDeploymentOptions(llmConfig: LLMConfig): DeploymentInit {
-    return llmConfig.deploymentConfig as DeploymentInit;
+    return serverDeploymentOptions(llmConfig) as DeploymentInit;
   }
 
   constructor(args: LLMServerArguments, context: DeploymentContext) {

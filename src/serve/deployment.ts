@@ -1,3 +1,5 @@
+import { parseDeploymentOptions } from "../config/deployment-options.ts";
+import { readDeploymentOptions } from "../config/llm-config-schema.ts";
 import { ConfigurationError } from "../errors/configuration-error.ts";
 import { Application } from "./application.ts";
 import type { DeployableClass, DeploymentInstance } from "./deployment-context.ts";
@@ -39,16 +41,24 @@ export class Deployment<Arguments, Instance extends DeploymentInstance> {
       ]);
     }
     this.deployedClass = deployedClass;
-    this.deploymentOptions = options;
+    this.deploymentOptions = readDeploymentOptions(options);
+    parseDeploymentOptions(this.deploymentOptions);
   }
 
   get name(): string {
     return this.deploymentOptions.name ?? this.deployedClass.name;
   }
 
-  /** The same class with other options; those not named stay. */
+  /**
+   * The same class with other options, in either spelling; those not named stay. Mirrors Ray's `.options()`.
+   *
+   * @throws ConfigurationError naming every option that is not valid
+   */
   options(options: DeploymentInit): Deployment<Arguments, Instance> {
-    return new Deployment(this.deployedClass, { ...this.deploymentOptions, ...options });
+    const { numReplicas, ...others } = readDeploymentOptions(options);
+    // Ray reads null as "not given".
+    const given = numReplicas === undefined || numReplicas === null ? others : { ...others, numReplicas };
+    return new Deployment(this.deployedClass, { ...this.deploymentOptions, ...given });
   }
 
   /** The node of an application graph: this deployment with its arguments, of which some may be other nodes. */

@@ -1,30 +1,23 @@
-import { camelCased, snakeCased } from "../../../src/config/casing.ts";
-import { className } from "../../../src/config/class-reference.ts";
+import { buildDpDeployment } from "../../../src/builders/build-dp-deployment.ts";
+import { buildDpOpenaiApp } from "../../../src/builders/build-dp-openai-app.ts";
+import { buildLlmDeployment } from "../../../src/builders/build-llm-deployment.ts";
+import { buildOpenaiApp } from "../../../src/builders/build-openai-app.ts";
+import { buildPdOpenaiApp } from "../../../src/builders/build-pd-openai-app.ts";
+import { snakeCased } from "../../../src/config/casing.ts";
 import { deploymentConfigSchema } from "../../../src/config/deployment-config.ts";
 import { parseDeploymentOptions } from "../../../src/config/deployment-options.ts";
 import { rayActorOptionsSchema } from "../../../src/config/deployment-schema.ts";
-import { type LLMDeploymentDefaults, readEnvironment } from "../../../src/config/environment.ts";
 import { LLMConfig } from "../../../src/config/llm-config.ts";
 import type { LLMConfigInit } from "../../../src/config/llm-config-init.ts";
 import { deploymentOptionsShape } from "../../../src/config/llm-config-schema.ts";
-import type { OptionTree } from "../../../src/config/merge-options.ts";
 import { modelCard } from "../../../src/config/model-card.ts";
-import { parsePDServingArgs, type RayPDServingArgsInit } from "../../../src/config/pd-serving-args.ts";
-import {
-  checkDeploymentNames,
-  dataParallelDeploymentOptions,
-  ingressDeploymentOptions,
-  llmDeploymentOptions,
-  mergedIngressOptions,
-  pdProxyDeploymentOptions,
-  serverDeploymentOptions,
-} from "../../../src/config/server-options.ts";
-import {
-  type DPOpenAiServingArgsInit,
-  type LLMServingArgsInit,
-  parseDPOpenAiServingArgs,
-  parseLLMServingArgs,
-} from "../../../src/config/serving-args.ts";
+import { OpenAiIngress } from "../../../src/ingress/openai-ingress.ts";
+import { DPServer } from "../../../src/llm/dp-server.ts";
+import { LLMServer } from "../../../src/llm/llm-server.ts";
+import { PDProxyServer } from "../../../src/llm/pd-proxy-server.ts";
+import { Application } from "../../../src/serve/application.ts";
+import type { DeploymentInit } from "../../../src/serve/deployment.ts";
+import type { ApplicationNode } from "../../../src/serve/deployment-context.ts";
 import { accepted, attempt, type Outcome, type RecordedError, same, sameError } from "../compare.ts";
 import { checkDeviation } from "../deviations.ts";
 import type { GoldenCase, SkipReason } from "../golden-case.ts";
@@ -35,6 +28,7 @@ type Json = Readonly<Record<string, unknown>>;
 /** One deployment as planned here. */
 export interface Planned {
   readonly name: string;
+  readonly class: string;
   readonly deployment_config: Json;
   readonly replica_config: Json;
   readonly init_kwargs: Json | undefined;
@@ -82,6 +76,8 @@ export function check(kase: GoldenCase): void | SkipReason {
     "names",
   );
   for (const [index, planned] of actual.deployments.entries()) {
+    const recordedClass = (recorded[index] as Json)["class"] as string;
+    same(planned.class, classes[recordedClass]?.name ?? recordedClass, `${planned.name}.class`);
     const { deployment_config, replica_config, init_kwargs } = asRecordedHere(recorded[index], input) as Json;
     same(planned.deployment_config, deployment_config, `${planned.name}.deployment_config`);
     same(planned.replica_config, replica_config, `${planned.name}.replica_config`);
@@ -90,111 +86,130 @@ export function check(kase: GoldenCase): void | SkipReason {
   }
 }
 
+/** Runs the real builders with the environment of the case, and looks at what they made. */
 function plan(input: Input): Plan {
-  const defaults = readEnvironment(input.env ?? {}).deploymentDefaults;
-  if (input.class !== undefined) return planClass(input.class, input.llm_configs ?? undefined, defaults);
-  if (input.app !== undefined) return planApp(input.app, input.args ?? {}, defaults);
-  const config = new LLMConfig(input.llm_config as unknown as LLMConfigInit);
-  const kwargs = input.kwargs ?? {};
-  const fallback = input.builder === "build_dp_deployment" ? "DPServer" : "LLMServer";
-  const chosen = (kwargs["deployment_cls"] as string | undefined) ?? serverClassName(config) ?? fallback;
-  const overrides = camelCased(deploymentOptionsShape, kwargs["override_serve_options"] ?? {})
-    .value as OptionTree;
-  const options = llmDeploymentOptions(config, {
-    className: chosen,
-    namePrefix: (kwargs["name_prefix"] as string | null | undefined) ?? undefined,
-    overrideOptions: overrides,
-    defaults,
+  return withEnvironment(input.env ?? {}, () => {
+    if (input.class !== undefined) return planClass(input.class, input.llm_configs ?? undefined);
+    if (input.app !== undefined) return planApp(input.app, input.args ?? {});
+    const { kwargs = {} } = input;
+    const build = input.builder === "build_dp_deployment" ? buildDpDeployment : buildLlmDeployment;
+    const app = build(input.llm_config as unknown as LLMConfigInit, {
+      namePrefix: (kwargs["name_prefix"] as string | null | undefined) ?? undefined,
+      deploymentCls: kwargs["deployment_cls"] as string | undefined,
+      overrideServeOptions: kwargs["override_serve_options"] as DeploymentInit | undefined,
+      bindKwargs: kwargs["bind_kwargs"] as Json | undefined,
+    });
+    return { deployments: nodesOf(app).map((node) => planned(node)), options: undefined, notes: app.notes() };
   });
-  return { deployments: [planned(options)], options: undefined, notes: config.notes() };
 }
 
-function serverClassName(config: LLMConfig): string | undefined {
-  return config.serverCls === undefined ? undefined : className(config.serverCls);
-}
+const classes: Readonly<Record<string, typeof LLMServer>> = {
+  LLMServer,
+  DPServer,
+  PDPrefillServer: LLMServer,
+  PDDecodeServer: LLMServer,
+  DPPDPrefillServer: DPServer,
+  DPPDDecodeServer: DPServer,
+};
 
-function planClass(name: string, inits: readonly Json[] | undefined, defaults: LLMDeploymentDefaults): Plan {
-  const configs = inits?.map((init) => new LLMConfig(init as unknown as LLMConfigInit));
-  const [config] = configs ?? [];
+function planClass(name: string, inits: readonly Json[] | undefined): Plan {
+  const configs = inits?.map((init) => new LLMConfig(init as unknown as LLMConfigInit)) ?? [];
   const options = (): unknown => {
-    if (name === "PDProxyServer") return pdProxyDeploymentOptions(defaults);
-    if (name === "OpenAiIngress") return ingressDeploymentOptions(configs, defaults);
-    if (config === undefined) throw new Error("the class needs a configuration");
-    return name.startsWith("DP") ? dataParallelDeploymentOptions(config) : serverDeploymentOptions(config);
+    if (name === "PDProxyServer") {
+      return PDProxyServer.getDeploymentOptions(configs[0] as LLMConfig, configs[1] as LLMConfig);
+    }
+    if (name === "OpenAiIngress") return OpenAiIngress.getDeploymentOptions(configs);
+    const [config] = configs;
+    const cls = classes[name];
+    if (config === undefined || cls === undefined) throw new Error(`${name} needs a configuration`);
+    return cls.getDeploymentOptions(config);
   };
   const dump = snakeCased(deploymentOptionsShape, options()) as Json;
-  return { deployments: [], options: dump, notes: configs?.flatMap((each) => each.notes()) ?? [] };
+  return { deployments: [], options: dump, notes: configs.flatMap((each) => each.notes()) };
 }
 
-function planApp(app: NonNullable<Input["app"]>, args: Json, defaults: LLMDeploymentDefaults): Plan {
-  const server = (config: LLMConfig, plain: string, namePrefix?: string): Planned =>
-    planned(
-      llmDeploymentOptions(config, {
-        className:
-          config.dataParallelSize > 1 && plain !== "LLMServer"
-            ? "DPServer"
-            : (serverClassName(config) ?? plain),
-        namePrefix,
-        defaults,
-      }),
-    );
-  const ingress = (configs: readonly LLMConfig[], user: unknown, servers: readonly Planned[]): Planned => {
-    const own = ingressDeploymentOptions(configs, defaults);
-    const target = servers.slice(-configs.length);
-    const paths = configs.flatMap(({ modelId, loraConfig }) =>
-      loraConfig === undefined ? [] : [[modelId, loraConfig.dynamicLoraLoadingPath ?? null]],
-    );
-    return planned(mergedIngressOptions(own, (user ?? {}) as OptionTree), "OpenAiIngress", {
-      llm_deployments: Object.fromEntries(
-        configs.map(({ modelId }, index) => [modelId, { deployment: target[index]?.name }]),
-      ),
-      model_cards: Object.fromEntries(
-        configs.map((config) => [config.modelId, modelCard(config.modelId, config)]),
-      ),
-      lora_paths: Object.fromEntries(paths),
-    });
+function planApp(name: NonNullable<Input["app"]>, args: Json): Plan {
+  const build = {
+    build_openai_app: buildOpenaiApp,
+    build_pd_openai_app: buildPdOpenaiApp,
+    build_dp_openai_app: buildDpOpenaiApp,
   };
-  if (app === "build_pd_openai_app") {
-    const parsed = parsePDServingArgs(args as unknown as RayPDServingArgsInit);
-    const { prefillConfig, decodeConfig, ingressClsConfig } = parsed;
-    const servers = [
-      server(prefillConfig, "PDPrefillServer", "Prefill:"),
-      server(decodeConfig, "PDDecodeServer", "Decode:"),
-    ];
-    const front = ingress([decodeConfig], parsed.ingressDeploymentConfig, servers);
-    return finish([...servers, withKwargs(front, ingressClsConfig.ingressExtraKwargs)], parsed.notes);
-  }
-  if (app === "build_dp_openai_app") {
-    const parsed = parseDPOpenAiServingArgs(args as unknown as DPOpenAiServingArgsInit);
-    const servers = [server(parsed.llmConfig, "DPServer")];
-    const front = ingress([parsed.llmConfig], parsed.ingressDeploymentConfig, servers);
-    return finish(
-      [...servers, withKwargs(front, parsed.ingressClsConfig.ingressExtraKwargs)],
-      parsed.llmConfig.notes(),
-    );
-  }
-  const parsed = parseLLMServingArgs(args as unknown as LLMServingArgsInit);
-  const servers = parsed.llmConfigs.map((config) => server(config, "LLMServer"));
-  const front = ingress(parsed.llmConfigs, parsed.ingressDeploymentConfig, servers);
-  return finish(
-    [...servers, withKwargs(front, parsed.ingressClsConfig.ingressExtraKwargs)],
-    parsed.llmConfigs.flatMap((config) => config.notes()),
-  );
+  const app = build[name](args as never);
+  const nodes = nodesOf(app);
+  const deployments = nodes
+    // Ray's decode replica orchestrates; here a proxy stands before both pools.
+    .filter(({ deployedClass }) => deployedClass !== (PDProxyServer as unknown))
+    .map((node) => planned(node, node === nodes.at(-1) ? ingressArguments(node) : undefined));
+  same(nodes.length - deployments.length, name === "build_pd_openai_app" ? 1 : 0, "proxies");
+  return { deployments, options: undefined, notes: app.notes() };
 }
 
-function finish(deployments: readonly Planned[], notes: readonly string[]): Plan {
-  checkDeploymentNames(deployments.map(({ name }) => name));
-  return { deployments, options: undefined, notes };
-}
-
-function withKwargs(deployment: Planned, extra: Json | null | undefined): Planned {
-  return { ...deployment, init_kwargs: { ...deployment.init_kwargs, ...extra } };
-}
-
-function planned(options: OptionTree, fallbackName = "", initKwargs?: Json): Planned {
-  const { name, config, replica } = parseDeploymentOptions(options);
+/** The arguments Ray gives its ingress, out of those of ours. */
+function ingressArguments({ args }: ApplicationNode): Json {
+  const { llmDeployments, ...extra } = args as { readonly llmDeployments: readonly Application[] };
+  const pools = llmDeployments.map(({ node }) => {
+    const { decodeServer } = node.args as { readonly decodeServer?: Application };
+    return decodeServer?.node ?? node;
+  });
+  const models = pools.map((node) => ({
+    node,
+    config: (node.args as { readonly llmConfig: LLMConfig }).llmConfig,
+  }));
   return {
-    name: name ?? fallbackName,
+    llm_deployments: Object.fromEntries(
+      models.map(({ node, config }) => [config.modelId, { deployment: node.name }]),
+    ),
+    model_cards: Object.fromEntries(
+      models.map(({ config }) => [config.modelId, modelCard(config.modelId, config)]),
+    ),
+    lora_paths: Object.fromEntries(
+      models.flatMap(({ config: { modelId, loraConfig } }) =>
+        loraConfig === undefined ? [] : [[modelId, loraConfig.dynamicLoraLoadingPath ?? null]],
+      ),
+    ),
+    ...extra,
+  };
+}
+
+/** The nodes of a graph, callees first, each once. */
+function nodesOf(app: Application): readonly ApplicationNode[] {
+  const nodes = new Set<ApplicationNode>();
+  const visit = (value: unknown): void => {
+    if (value instanceof Application) {
+      visit(value.node.args);
+      nodes.add(value.node);
+    } else if (Array.isArray(value)) {
+      value.forEach(visit);
+    } else if (
+      typeof value === "object" &&
+      value !== null &&
+      Object.getPrototypeOf(value) === Object.prototype
+    ) {
+      Object.values(value).forEach(visit);
+    }
+  };
+  visit(app);
+  return [...nodes];
+}
+
+function withEnvironment<Result>(variables: Readonly<Record<string, string>>, run: () => Result): Result {
+  const before = { ...process.env };
+  Object.assign(process.env, variables);
+  try {
+    return run();
+  } finally {
+    for (const name of Object.keys(variables)) {
+      if (before[name] === undefined) delete process.env[name];
+      else process.env[name] = before[name];
+    }
+  }
+}
+
+function planned(node: ApplicationNode, initKwargs?: Json): Planned {
+  const { config, replica } = parseDeploymentOptions(node.options);
+  return {
+    name: node.name,
+    class: node.deployedClass.name,
     deployment_config: asRecordedHere(snakeCased(deploymentConfigSchema, config)) as Json,
     replica_config: {
       ray_actor_options: snakeCased(rayActorOptionsSchema, replica.rayActorOptions),

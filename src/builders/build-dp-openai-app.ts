@@ -1,0 +1,32 @@
+import type { RayCase } from "../config/ray-case.ts";
+import { type DPOpenAiServingArgsInit, parseDPOpenAiServingArgs } from "../config/serving-args.ts";
+import type { OpenAiIngress } from "../ingress/openai-ingress.ts";
+import { DPServer } from "../llm/dp-server.ts";
+import type { Application } from "../serve/application.ts";
+import { ingressApplication } from "./ingress-application.ts";
+import { serverApplication } from "./server-application.ts";
+import { within } from "./within.ts";
+
+/**
+ * The OpenAI API over the ranks of one data-parallel model. Mirrors Ray's `build_dp_openai_app`.
+ *
+ * @example
+ * const app = buildDpOpenaiApp({
+ *   llmConfig: {
+ *     modelLoadingConfig: { modelId: "qwen-moe" },
+ *     engineKwargs: { data_parallel_size: 2 },
+ *     endpoints: ["http://rank-0:8000", "http://rank-1:8000"],
+ *   },
+ * });
+ *
+ * @throws ConfigurationError naming every problem
+ */
+export function buildDpOpenaiApp(
+  args: DPOpenAiServingArgsInit | RayCase<DPOpenAiServingArgsInit>,
+): Application<OpenAiIngress> {
+  const { llmConfig, ingressClsConfig, ingressDeploymentConfig } = parseDPOpenAiServingArgs(args);
+  const server = within("DPOpenAiServingArgs", ["llmConfig"], () => serverApplication(llmConfig, DPServer));
+  return ingressApplication([server], [llmConfig], ingressClsConfig, ingressDeploymentConfig).withNotes(
+    llmConfig.notes(),
+  );
+}

@@ -1,5 +1,7 @@
 const refreshMs = 200;
 const plainMs = 5_000;
+// Some terminals do not say how wide they are.
+const usualColumns = 120;
 
 /**
  * Keeps one line about the running requests on the screen; where nobody watches, a line every few seconds while
@@ -15,7 +17,7 @@ export function liveView(describe: () => string): () => void {
     const text = describe();
     if (text === shown) return;
     shown = text;
-    if (stdout.isTTY) stdout.write(`\r\u001B[2K${text.slice(0, Math.max(20, stdout.columns - 1))}`);
+    if (stdout.isTTY) stdout.write(`\r\u001B[2K${text.slice(0, (stdout.columns || usualColumns) - 1)}`);
     else stdout.write(`${text}\n`);
   };
   if (stdout.isTTY) draw();

@@ -1,3 +1,4 @@
+import { readServedModels } from "../replicas/served-model.ts";
 import { CliError, reasonOf } from "./cli-error.ts";
 
 const askMs = 5_000;
@@ -77,16 +78,7 @@ async function ask(url: string, apiKey: string | undefined): Promise<Answer> {
   if (status === 401)
     throw new CliError(`${url}/v1/models wants another API key; name it with --api-key-env`);
   if (status !== 200) throw new CliError(`${url}/v1/models answered ${status}`);
-  const ids = readIds(text);
+  const ids = readServedModels(text)?.flatMap(({ id, parent }) => (parent === undefined ? [id] : []));
   if (ids === undefined) throw new CliError(`${url}/v1/models did not answer with a list of models`);
   return { url, ids };
-}
-
-function readIds(text: string): readonly string[] | undefined {
-  try {
-    const { data } = JSON.parse(text) as { readonly data: readonly { id: string; parent?: string | null }[] };
-    return data.filter(({ parent }) => (parent ?? null) === null).map(({ id }) => id);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,7 +1,7 @@
 // The graph of buildPdOpenaiApp, put together by hand: for a proxy or an ingress of your own.
 // Run it: npx tsx examples/component-api.ts [--once]
 import {
-  buildLlmDeployment,
+  buildDpDeployment,
   type DisaggregationDecision,
   LLMConfig,
   type LLMRequest,
@@ -29,8 +29,8 @@ const prefillConfig = new LLMConfig({
 });
 const decodeConfig = prefillConfig.with({ endpoints: engines.decode });
 
-const prefillServer = buildLlmDeployment(prefillConfig, { namePrefix: "Prefill:" });
-const decodeServer = buildLlmDeployment(decodeConfig, { namePrefix: "Decode:" });
+const prefillServer = buildDpDeployment(prefillConfig, { namePrefix: "Prefill:" });
+const decodeServer = buildDpDeployment(decodeConfig, { namePrefix: "Decode:" });
 
 const proxyOptions = SelectiveProxy.getDeploymentOptions(prefillConfig, decodeConfig);
 const proxy = serve.deployment(SelectiveProxy).options(proxyOptions).bind({ prefillServer, decodeServer });

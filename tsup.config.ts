@@ -6,8 +6,6 @@ const shared = {
   sourcemap: true,
   splitting: true,
   treeshake: true,
-  // Deployments are named after their classes.
-  keepNames: true,
 };
 
 export default defineConfig([

@@ -63,6 +63,9 @@ type RouteHandler = (request: IngressRequest) => HttpResponse | Promise<HttpResp
  * Routes that go to `decode` need no method; one that is there is called instead.
  */
 export class OpenAiIngress implements DeploymentInstance {
+  /** Deployments are named after their classes, also when a bundler has renamed them. */
+  static readonly name: string = "OpenAiIngress";
+
   /** Where the methods of this class are served. */
   static readonly routes: RouteMap = defaultRoutes;
 

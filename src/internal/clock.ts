@@ -16,18 +16,27 @@ export interface Clock {
   setTimer(callback: () => void, delayMs: number, options?: { readonly keepAlive?: boolean }): Timer;
 }
 
+/** One class with methods on its prototype: three closures a timer would be garbage for every request. */
+class SystemTimer implements Timer {
+  readonly #handle: NodeJS.Timeout;
+
+  constructor(callback: () => void, delayMs: number, keepAlive: boolean) {
+    this.#handle = setTimeout(callback, delayMs);
+    if (!keepAlive) this.#handle.unref();
+  }
+
+  cancel(): void {
+    clearTimeout(this.#handle);
+  }
+
+  refresh(): void {
+    this.#handle.refresh();
+  }
+}
+
 /** The real time of this process. Its timers do not keep the process alive unless `keepAlive` is set. */
 export const systemClock: Clock = {
   now: () => performance.now(),
   wallNow: () => Date.now(),
-  setTimer(callback, delayMs, options) {
-    const handle = setTimeout(callback, delayMs);
-    if (options?.keepAlive !== true) handle.unref();
-    return {
-      cancel: () => clearTimeout(handle),
-      refresh: () => {
-        handle.refresh();
-      },
-    };
-  },
+  setTimer: (callback, delayMs, options) => new SystemTimer(callback, delayMs, options?.keepAlive === true),
 };

@@ -10,6 +10,9 @@ import { LLMServer, type LLMServerArguments } from "./llm-server.ts";
  * With a `data_parallel_size` of 1 it is a plain {@link LLMServer}.
  */
 export class DPServer extends LLMServer {
+  /** Deployments are named after their classes, also when a bundler has renamed them. */
+  static override readonly name: string = "DPServer";
+
   /**
    * Options for `serve.deployment(DPServer).options(...)`: one replica for each rank, scheduled together. Mirrors
    * Ray's `DPServer.get_deployment_options`.

@@ -28,6 +28,9 @@ const maxRetries = 2;
 
 /** One pool of engines that serve one model: a single hop. Mirrors Ray's `LLMServer`. */
 export class LLMServer implements LLMServerProtocol {
+  /** Deployments are named after their classes, also when a bundler has renamed them. */
+  static readonly name: string = "LLMServer";
+
   readonly llmConfig: LLMConfig;
   /** @internal The engines, for whoever orchestrates several pools. */
   readonly pool: EnginePool;

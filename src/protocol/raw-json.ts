@@ -1,3 +1,6 @@
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
 /**
  * JSON text kept exactly as it came.
  *
@@ -15,7 +18,7 @@ export class RawJson {
   }
 
   static fromText(text: string): RawJson {
-    return new RawJson(new TextEncoder().encode(text));
+    return new RawJson(encoder.encode(text));
   }
 
   /** UTF-8 of the value. Not a copy: do not change it. */
@@ -33,6 +36,6 @@ export class RawJson {
   }
 
   toString(): string {
-    return new TextDecoder().decode(this.#text);
+    return decoder.decode(this.#text);
   }
 }

@@ -3,7 +3,7 @@ import { request as httpRequest } from "node:http";
 import express from "express";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
-import type { JournalEntry, MockVLLMEngine } from "../src/testing/index.ts";
+import type { MockVLLMEngine } from "../src/testing/index.ts";
 import {
   chat,
   doors,
@@ -39,7 +39,7 @@ async function abortAndMeasure(controller: AbortController, engine: MockVLLMEngi
   const left = performance.now();
   controller.abort();
   await engine.idle();
-  const entry = modelRequests(engine).at(-1);
+  const entry = modelRequests(engine).at(-1)!;
   if (entry.abortedAt === undefined) throw new Error("the engine did not see that the client left");
   return entry.abortedAt - left;
 }
@@ -155,7 +155,7 @@ describe.each(doors)("$name", (door) => {
       ...post(""),
       body: new Blob([large]).stream(),
       duplex: "half",
-    } as RequestInit);
+    });
     expect(unannounced.status).toBe(413);
     await unannounced.text();
     expect(modelRequests(fixture.prefill)).toEqual([]);

@@ -145,7 +145,7 @@ describe("S2: clients can't steer KV transfer", () => {
   const fields = [...refusedFields];
 
   it.each(fields)("%s is refused at any depth, however it is escaped", async (field) => {
-    const escaped = [...field]
+    const escaped = Array.from(field)
       .map((letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`)
       .join("");
     for (const key of [field, escaped]) {
@@ -325,7 +325,12 @@ describe("S9: what one request may ask for is limited", () => {
       `{"messages":[{"role":"user"}],"x":${depth(128)}}`,
       400,
     ],
-    ["messages", { messages: Array(3).fill(message) }, { messages: Array(4).fill(message) }, 400],
+    [
+      "messages",
+      { messages: [message, message, message] },
+      { messages: [message, message, message, message] },
+      400,
+    ],
     ["choices", { messages: [message], n: 2 }, { messages: [message], n: 3 }, 400],
     ["output tokens", { messages: [message], max_tokens: 10 }, { messages: [message], max_tokens: 11 }, 400],
     [

@@ -50,6 +50,11 @@ export interface ClientConfigInit {
   readonly queueTimeoutMs?: number | undefined;
   /** Milliseconds a request may wait while the deployment has no replica at all, > 0. @default 10000 */
   readonly unavailableTimeoutMs?: number | undefined;
+  /**
+   * The same for a deployment with a `scalingTarget`, where a replica is on its way; how long a request is held while
+   * the deployment scales up from zero, > 0. @default 600000
+   */
+  readonly coldStartTimeoutMs?: number | undefined;
   /** Milliseconds a client may leave a full stream unread before both engines are told to stop, > 0. @default 60000 */
   readonly slowClientTimeoutMs?: number | undefined;
   /**
@@ -87,6 +92,7 @@ export interface ClientConfig extends ClientConfigInit {
   readonly totalTimeoutMs: number;
   readonly queueTimeoutMs: number;
   readonly unavailableTimeoutMs: number;
+  readonly coldStartTimeoutMs: number;
   readonly slowClientTimeoutMs: number;
   /** Undefined when it is off. */
   readonly probeGeneration?: ProbeGeneration | undefined;
@@ -143,6 +149,7 @@ export const clientConfigSchema: z.ZodType<ClientConfig> = objectOf("ClientConfi
   totalTimeoutMs: withDefault(positive, 3_600_000),
   queueTimeoutMs: withDefault(positive, 60_000),
   unavailableTimeoutMs: withDefault(positive, 10_000),
+  coldStartTimeoutMs: withDefault(positive, 600_000),
   slowClientTimeoutMs: withDefault(positive, 60_000),
   probeGeneration: optional(probeGeneration()),
 });

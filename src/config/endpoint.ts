@@ -1,8 +1,12 @@
 import type * as z from "zod";
 
+import { ConfigurationError } from "../errors/configuration-error.ts";
+import type { Clock } from "../internal/clock.ts";
+import type { Random } from "../internal/random.ts";
 import { describeValue } from "./describe-value.ts";
 import {
   integer,
+  isPlainObject,
   listOf,
   mapOf,
   objectOf,
@@ -31,15 +35,35 @@ export interface Endpoint {
   readonly name?: string | undefined;
   /** Number of data-parallel ranks behind this one URL, addressed by `X-data-parallel-rank` (1 or more). */
   readonly dpRanks?: number | undefined;
+  /**
+   * What its KV connector publishes, in vLLM's words: `mori_zmq_address` (MoRIIO), `zmq_address` (P2pNccl),
+   * `bootstrap_addr` (Mooncake). Ray's `replica_metadata()`.
+   */
+  readonly kvMetadata?: Readonly<Record<string, string | number | boolean>> | undefined;
 }
 
 /** An endpoint as a user writes it: {@link Endpoint}, with a URL that may end in `/` or `/v1`. */
 export type EndpointInit = Endpoint;
 
+/** What a {@link Discovery} gets from the deployment it works for. */
+export interface DiscoveryContext {
+  /** Name of the deployment, for messages. */
+  readonly deployment: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** For what a person should know, for example that the source can't be reached at the moment. */
+  readonly warn: (message: string) => void;
+}
+
 /**
  * Where endpoints come from: yields the complete list whenever it changes, first at once, until the signal aborts.
+ *
+ * When it throws before its first list, the deployment can't start; later the last list stays in use.
  */
-export type Discovery = (signal: AbortSignal) => AsyncIterable<readonly Endpoint[]>;
+export type Discovery = (
+  signal: AbortSignal,
+  context: DiscoveryContext,
+) => AsyncIterable<readonly Endpoint[]>;
 
 /** Endpoints as a user gives them: URLs, endpoint objects, or a source of them. */
 export type EndpointsInit = readonly (string | EndpointInit)[] | Discovery;
@@ -92,6 +116,21 @@ export function headersSchema(): z.ZodType<Readonly<Record<string, string>>> {
   });
 }
 
+function kvMetadata(): z.ZodType<NonNullable<Endpoint["kvMetadata"]>> {
+  return reading((input) => {
+    const refused = {
+      type: "dict_type",
+      message: "kvMetadata should be a map from names to texts, numbers or booleans",
+    };
+    if (!isPlainObject(input)) return refused;
+    for (const [name, value] of Object.entries(input)) {
+      const known = typeof value === "string" || typeof value === "boolean" || Number.isFinite(value);
+      if (!known) return { ...refused, path: [name], received: describeValue(value, []) };
+    }
+    return { value: { ...input } as NonNullable<Endpoint["kvMetadata"]> };
+  });
+}
+
 const endpointObject = objectOf("Endpoint", {
   url: reading((input) =>
     typeof input === "string"
@@ -105,6 +144,7 @@ const endpointObject = objectOf("Endpoint", {
   labels: optional(mapOf(text())),
   name: optional(text({ minLength: 1 })),
   dpRanks: optional(integer({ atLeast: 1 })),
+  kvMetadata: optional(kvMetadata()),
 });
 
 /** The object form of one endpoint; a plain URL string has become `{ url }` before it comes here. */
@@ -125,6 +165,23 @@ export function endpointsSchema(): z.ZodType<readonly Endpoint[] | Discovery> {
       }
       return parseEndpointList(input);
     },
+  );
+}
+
+/**
+ * Reads a list of URLs and endpoint objects, in either spelling.
+ *
+ * @param subject what is being read, for the message
+ * @throws ConfigurationError naming every problem
+ */
+export function parseEndpoints(input: unknown, subject = "endpoints"): readonly Endpoint[] {
+  const read = Array.isArray(input)
+    ? parseEndpointList(input)
+    : [{ type: "list_type", message: "Input should be a list of URLs or endpoint objects" }];
+  if ("value" in read) return read.value;
+  throw new ConfigurationError(
+    subject,
+    read.map(({ nested: _nested, path = [], ...problem }) => ({ ...problem, path })),
   );
 }
 

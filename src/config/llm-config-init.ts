@@ -6,6 +6,7 @@ import type { EndpointsInit } from "./endpoint.ts";
 import type { ModelLoadingConfig } from "./model-loading-config.ts";
 import type { PlacementGroupConfig } from "./placement-group-config.ts";
 import type { RayCase } from "./ray-case.ts";
+import type { ScalingTarget } from "./scaling-target.ts";
 
 /** `ray_actor_options`: what one replica actor of Ray asks for. Kept for export. */
 export interface RayActorOptions {
@@ -101,6 +102,8 @@ export interface LLMConfigInit {
   readonly callbackConfig?: CallbackConfigInit | undefined;
   /** Where the engines are. Ours. @default none: the builder or the command line must say */
   readonly endpoints?: EndpointsInit | undefined;
+  /** What starts and stops engines when `autoscalingConfig` or `numReplicas` asks for it. Ours. @default none */
+  readonly scalingTarget?: ScalingTarget | undefined;
   /** How to talk to them: keys, TLS, timeouts. Ours. */
   readonly client?: ClientConfigInit | undefined;
 }

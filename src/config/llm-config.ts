@@ -23,6 +23,9 @@ import { namedBundles, type PlacementGroupConfig, placementGroupSchema } from ".
 import { pythonDump } from "./python-dump.ts";
 import { parseYaml, readConfigFile } from "./read-yaml.ts";
 import { type RuntimeEnv, runtimeEnvSchema } from "./runtime-env.ts";
+import type { ScalingTarget } from "./scaling-target.ts";
+import { vllmCommand, type VllmCommandOptions } from "./vllm-command.ts";
+import type { VllmCommand } from "./vllm-command-line.ts";
 
 /** Limits on loading adapters. Ray's `ServeMultiplexConfig`. */
 export interface MultiplexConfig {
@@ -80,6 +83,7 @@ export class LLMConfig {
   readonly #init: Readonly<Record<string, unknown>>;
   readonly #givenPlacementGroup: unknown;
   readonly #endpoints: readonly Endpoint[] | Discovery | undefined;
+  readonly #scalingTarget: ScalingTarget | undefined;
   readonly #client: ClientConfig;
 
   /**
@@ -110,6 +114,7 @@ export class LLMConfig {
     this.logEngineMetrics = value.logEngineMetrics ?? undefined;
     this.callbackConfig = value.callbackConfig;
     this.#endpoints = value.endpoints;
+    this.#scalingTarget = value.scalingTarget;
     this.#client = value.client ?? parseConfig(clientConfigSchema, {}, "client");
     const problems = configProblems(this);
     if (problems.length > 0) {
@@ -150,6 +155,11 @@ export class LLMConfig {
   /** Where the engines are; undefined when the configuration does not say. Ours. */
   get endpoints(): readonly Endpoint[] | Discovery | undefined {
     return this.#endpoints;
+  }
+
+  /** What starts and stops engines; undefined when others do. Ours. */
+  get scalingTarget(): ScalingTarget | undefined {
+    return this.#scalingTarget;
   }
 
   /** How to talk to the engines, defaults filled in. Ours. */
@@ -243,6 +253,16 @@ export class LLMConfig {
       placementGroupConfig: this.placementGroupConfig,
     });
     return this.#engineConfig;
+  }
+
+  /**
+   * The `vllm serve` command that starts one engine of this model.
+   *
+   * @example config.toVllmCommand({ role: "prefill", rank: 0, nodeIp: "10.0.0.9" }).toShell()
+   * @throws {ConfigurationError} for options or engine arguments that no command could have
+   */
+  toVllmCommand(options: VllmCommandOptions = {}): VllmCommand {
+    return vllmCommand(this, options);
   }
 
   /** What was accepted but can't have the effect its author may expect. */

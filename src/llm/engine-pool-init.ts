@@ -1,3 +1,4 @@
+import type { DeploymentConfig } from "../config/deployment-config.ts";
 import { parseDeploymentOptions } from "../config/deployment-options.ts";
 import type { Discovery } from "../config/endpoint.ts";
 import type { LLMConfig } from "../config/llm-config.ts";
@@ -16,10 +17,10 @@ import type { EnginePoolInit } from "../serve/engine-pool.ts";
  */
 export function enginePoolInit(config: LLMConfig, context: DeploymentContext): EnginePoolInit {
   const { config: options } = parseDeploymentOptions(context.options);
-  const { endpoints } = config;
   return {
     deployment: context.name,
-    endpoints: discoveryOf(endpoints, context.name),
+    endpoints: discoveryOf(config, context.name),
+    scaling: scalingOf(config, options),
     client: config.client,
     router: makeRouter(options.requestRouterConfig, context),
     clock: context.clock,
@@ -50,19 +51,42 @@ function makeRouter(config: RequestRouterConfig, context: DeploymentContext): Re
 }
 
 /** A configuration without endpoints can be checked and exported; it just can't be started. */
-function discoveryOf(endpoints: LLMConfig["endpoints"], deployment: string): Discovery {
-  if (typeof endpoints === "function") return endpoints;
-  if (endpoints !== undefined) return staticDiscovery(endpoints);
+function discoveryOf({ endpoints, scalingTarget }: LLMConfig, deployment: string): Discovery {
+  if (endpoints !== undefined && scalingTarget?.endpoints !== undefined) throw twoSources(deployment);
+  const source = endpoints ?? scalingTarget?.endpoints;
+  if (typeof source === "function") return source;
+  if (source !== undefined) return staticDiscovery(source);
   return () => {
     throw noEndpoints(deployment);
   };
+}
+
+function scalingOf({ scalingTarget }: LLMConfig, options: DeploymentConfig): EnginePoolInit["scaling"] {
+  if (scalingTarget === undefined) return undefined;
+  return {
+    target: scalingTarget,
+    autoscaling: options.autoscalingConfig ?? undefined,
+    numReplicas: options.numReplicas ?? 1,
+    gangSize: options.gangSchedulingConfig?.gangSize ?? 1,
+  };
+}
+
+function twoSources(deployment: string): ConfigurationError {
+  return new ConfigurationError(`Deployment "${deployment}"`, [
+    {
+      path: ["endpoints"],
+      message: "The scaling target says itself where its engines are; leave endpoints out",
+      type: "value_error",
+    },
+  ]);
 }
 
 function noEndpoints(deployment: string): ConfigurationError {
   return new ConfigurationError(`Deployment "${deployment}"`, [
     {
       path: ["endpoints"],
-      message: "No endpoints are given: this library drives engines that run elsewhere, it does not start any",
+      message:
+        "No endpoints are given: this library drives engines that run elsewhere, it does not start any",
       type: "missing",
       expected: 'URLs of vLLM servers, for example endpoints: ["http://prefill-0:8000"]',
     },

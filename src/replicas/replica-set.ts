@@ -1,5 +1,7 @@
 import type { ClientConfig } from "../config/client-config.ts";
 import type { Endpoint } from "../config/endpoint.ts";
+import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
+import { CancelToken } from "../internal/cancel-token.ts";
 import type { Clock } from "../internal/clock.ts";
 import { Replica, type ReplicaObserver } from "./replica.ts";
 import type { OutlierDetectionOptions } from "./replica-health.ts";
@@ -25,6 +27,12 @@ export interface ReplicaSetInit {
 }
 
 /**
+ * What a new replica has to go through before it gets requests, for example warming up. It gets requests when the
+ * promise settles, however it does; the token is cancelled when the replica leaves before that.
+ */
+export type ReplicaGate = (replica: Replica, cancel: CancelToken) => Promise<void>;
+
+/**
  * The replicas of one deployment. Fed with complete snapshots of endpoints; keeps what stayed, adds what is new,
  * drains what is gone. An endpoint that came back is a new replica, and so is one whose settings changed.
  */
@@ -32,6 +40,9 @@ export class ReplicaSet implements ReplicaObserver {
   readonly #init: ReplicaSetInit;
   readonly #byKey = new Map<string, Replica>();
   readonly #draining = new Map<Replica, Promise<void>>();
+  readonly #starting = new Map<Replica, CancelToken>();
+  /** Put in before the first endpoints come. Absent: a new replica gets requests at once. */
+  gate: ReplicaGate | undefined;
   #available: readonly Replica[] = [];
 
   constructor(init: ReplicaSetInit) {
@@ -47,9 +58,19 @@ export class ReplicaSet implements ReplicaObserver {
     return [...this.#draining.keys()];
   }
 
+  /** Replicas that did not pass the gate yet; they are among {@link replicas}, but never available. */
+  get startingReplicas(): ReadonlySet<Replica> {
+    return new Set(this.#starting.keys());
+  }
+
+  /** The replica with this id, unless it is leaving. */
+  find(id: string): Replica | undefined {
+    return this.replicas.find((replica) => replica.id === id);
+  }
+
   /**
-   * Replicas a request may go to: the well ones and those being probed; when there are none, all of them, since a
-   * doubtful replica is better than a certain refusal.
+   * Replicas a request may go to: the well ones and those being probed; when there are none, all that have started,
+   * since a doubtful replica is better than a certain refusal.
    */
   get available(): readonly Replica[] {
     return this.#available;
@@ -65,11 +86,35 @@ export class ReplicaSet implements ReplicaObserver {
       this.#byKey.delete(key);
       drained.push(this.#drain(replica));
     }
+    const added: Replica[] = [];
     for (const [key, endpoint] of wanted) {
-      if (!this.#byKey.has(key)) this.#byKey.set(key, this.#create(endpoint));
+      if (this.#byKey.has(key)) continue;
+      const replica = this.#create(endpoint);
+      this.#byKey.set(key, replica);
+      if (this.gate !== undefined) this.#starting.set(replica, new CancelToken());
+      added.push(replica);
     }
     this.#refresh();
+    // Begun when all are there, so that a gate sees the whole set.
+    for (const replica of added) this.#passGate(replica);
     return Promise.all(drained).then(() => undefined);
+  }
+
+  /** Takes one replica out; resolves when it has drained. It comes back, as a new one, with the next {@link reconcile} that names it. */
+  drain(replica: Replica): Promise<void> {
+    const leaving = this.#draining.get(replica);
+    if (leaving !== undefined) return leaving;
+    this.#byKey.delete(endpointKey(replica.endpoint));
+    const drained = this.#drain(replica);
+    this.#refresh();
+    return drained;
+  }
+
+  /** Takes one replica out at once: what runs on it fails, and its sockets close. */
+  async remove(replica: Replica): Promise<void> {
+    const drained = this.drain(replica);
+    await replica.destroy();
+    await drained;
   }
 
   onAvailabilityChange(): void {
@@ -94,6 +139,7 @@ export class ReplicaSet implements ReplicaObserver {
   async destroy(): Promise<void> {
     const all = [...this.#byKey.values(), ...this.#draining.keys()];
     this.#byKey.clear();
+    for (const replica of all) this.#leaveGate(replica);
     this.#refresh();
     await Promise.all(all.map((replica) => replica.destroy()));
     await Promise.all(this.#draining.values());
@@ -117,21 +163,40 @@ export class ReplicaSet implements ReplicaObserver {
     });
   }
 
+  #passGate(replica: Replica): void {
+    const cancel = this.#starting.get(replica);
+    if (cancel === undefined || this.gate === undefined) return;
+    const pass = (): void => {
+      if (!this.#starting.delete(replica)) return;
+      this.#refresh();
+    };
+    // Whoever put the gate in reports what goes wrong there.
+    this.gate(replica, cancel).then(pass, pass);
+  }
+
+  #leaveGate(replica: Replica): void {
+    const cancel = this.#starting.get(replica);
+    this.#starting.delete(replica);
+    cancel?.cancel(new RequestCancelledError("its replica has left"));
+  }
+
   #drain(replica: Replica): Promise<void> {
+    this.#leaveGate(replica);
     const done = replica.drain().finally(() => this.#draining.delete(replica));
     this.#draining.set(replica, done);
     return done;
   }
 
   #refresh(): void {
-    const all = [...this.#byKey.values()];
+    const all = [...this.#byKey.values()].filter((replica) => !this.#starting.has(replica));
     const well = all.filter((replica) => replica.health === "healthy" || replica.health === "probing");
     this.#available = well.length > 0 ? well : all;
     this.#init.observer.onReplicasChange(this.#available);
   }
 }
 
-function endpointKey(endpoint: Endpoint): string {
+/** What makes an endpoint the same one as before: URL and rank. */
+export function endpointKey(endpoint: Endpoint): string {
   return `${endpoint.url} ${endpoint.rank ?? ""}`;
 }
 
@@ -140,8 +205,16 @@ function sameSettings(a: Endpoint, b: Endpoint): boolean {
 }
 
 /** Everything that makes an endpoint what it is, in an order of its own. */
-function settings({ name, apiKey, headers, labels, pairGroup, dpRanks }: Endpoint): string {
-  const sorted = (map: Readonly<Record<string, string>> = {}): readonly unknown[] =>
+function settings({ name, apiKey, headers, labels, pairGroup, dpRanks, kvMetadata }: Endpoint): string {
+  const sorted = (map: Readonly<Record<string, unknown>> = {}): readonly unknown[] =>
     Object.entries(map).toSorted(([one], [other]) => (one < other ? -1 : 1));
-  return JSON.stringify([name, apiKey, sorted(headers), sorted(labels), pairGroup, dpRanks]);
+  return JSON.stringify([
+    name,
+    apiKey,
+    sorted(headers),
+    sorted(labels),
+    pairGroup,
+    dpRanks,
+    sorted(kvMetadata),
+  ]);
 }

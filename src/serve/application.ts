@@ -1,6 +1,7 @@
 import { type FetchHandler, fetchHandler } from "../adapters/fetch-handler.ts";
 import type { HttpRequest, HttpResponse } from "../adapters/http-exchange.ts";
 import { type NodeHandler, nodeHandler } from "../adapters/node-handler.ts";
+import { ConfigurationError } from "../errors/configuration-error.ts";
 import { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
 import { systemClock } from "../internal/clock.ts";
@@ -11,6 +12,7 @@ import { type ApplicationGraph, buildGraph } from "./application-graph.ts";
 import type {
   ApplicationEnvironment,
   ApplicationNode,
+  DeploymentControl,
   DeploymentInstance,
   DeploymentStatusDetails,
 } from "./deployment-context.ts";
@@ -45,7 +47,9 @@ interface HttpRoot extends DeploymentInstance {
 export type BeginRequest = (cancel: CancelToken) => Promise<void>;
 
 /** The in-process handle of an application's root. */
-export type HandleOf<Instance> = Instance extends { createHandle(begin: BeginRequest): infer Handle } ? Handle : never;
+export type HandleOf<Instance> = Instance extends { createHandle(begin: BeginRequest): infer Handle }
+  ? Handle
+  : never;
 
 /** How to stop. */
 export interface ShutdownOptions {
@@ -95,7 +99,8 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
   /** Calls the application without HTTP, with the same results as over HTTP. */
   get handle(): HandleOf<Instance> {
     this.#handle ??= (this.#root() as HttpRoot).createHandle?.((cancel) => this.#begin(cancel));
-    if (this.#handle === undefined) throw new TypeError(`Deployment "${this.name}" has no in-process handle.`);
+    if (this.#handle === undefined)
+      throw new TypeError(`Deployment "${this.name}" has no in-process handle.`);
     return this.#handle as HandleOf<Instance>;
   }
 
@@ -145,6 +150,32 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
       inFlight: this.#inFlight.size,
       deployments,
     };
+  }
+
+  /**
+   * The pool of one deployment, to change it by hand.
+   *
+   * @example await app.deployment("Prefill:llama-8b").drain("prefill-0:8000");
+   * @param name as in {@link status}
+   * @throws ConfigurationError when there is no such deployment, or it has no engines of its own
+   */
+  deployment(name: string): DeploymentControl {
+    this.#root();
+    const pools = [...this.#graph!.instances].flatMap(([each, { pool }]) =>
+      pool === undefined ? [] : [{ each, pool }],
+    );
+    const found = pools.find(({ each }) => each === name);
+    if (found !== undefined) return found.pool;
+    const known = this.#graph!.instances.has(name);
+    throw new ConfigurationError(`Application "${this.name}"`, [
+      {
+        path: ["deployment"],
+        message: known ? "This deployment has no engines of its own" : "There is no such deployment",
+        type: "value_error",
+        expected: `one of ${pools.map(({ each }) => JSON.stringify(each)).join(", ")}`,
+        received: JSON.stringify(name),
+      },
+    ]);
   }
 
   /** For every prefill/decode deployment: whether disaggregation is really happening. */
@@ -233,7 +264,6 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
     });
   }
 }
-
 
 function nodeOf(value: unknown): ApplicationNode | undefined {
   return value instanceof Application ? value.node : undefined;

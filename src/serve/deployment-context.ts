@@ -1,6 +1,10 @@
+import type { EndpointInit } from "../config/endpoint.ts";
 import type { Clock } from "../internal/clock.ts";
 import type { Random } from "../internal/random.ts";
+import type { MetricsPage } from "../observability/metrics-page.ts";
 import type { PDHealth } from "../observability/pd-health-report.ts";
+import type { RequestTrace } from "../observability/request-trace.ts";
+import type { EngineMetricsPage } from "../protocol/merge-metrics.ts";
 
 /** What a deployment gets from the application it runs in. */
 export interface DeploymentContext {
@@ -12,10 +16,28 @@ export interface DeploymentContext {
   readonly random: Random;
   /** For what a person should know; never secrets, never prompts. */
   readonly warn: (message: string) => void;
+  /** Takes note of a request that is over: what `app.explain`, metrics and logs know comes from here. */
+  readonly observe: (trace: RequestTrace) => void;
+  /** The application's metrics, for those who serve them. */
+  readonly metrics: MetricsPort;
+}
+
+/** The metrics of an application, as its deployments see them. */
+export interface MetricsPort {
+  /** Has them counted from the start on. Called while a deployment is made. */
+  enable(): void;
+  /** All of them, in Prometheus' text format. */
+  page(): Promise<MetricsPage>;
 }
 
 /** Ray's deployment statuses. */
-export type DeploymentStatus = "UPDATING" | "HEALTHY" | "UNHEALTHY" | "DEPLOY_FAILED" | "UPSCALING" | "DOWNSCALING";
+export type DeploymentStatus =
+  | "UPDATING"
+  | "HEALTHY"
+  | "UNHEALTHY"
+  | "DEPLOY_FAILED"
+  | "UPSCALING"
+  | "DOWNSCALING";
 
 /** Ray's reasons for a deployment's status. */
 export type DeploymentStatusTrigger =
@@ -46,9 +68,12 @@ export interface ReportedLoad {
 export interface ReplicaStatus {
   readonly id: string;
   readonly url: string;
-  readonly state: "RUNNING" | "STOPPING";
+  /** `STARTING`: not yet warmed up; `STOPPING`: drains. */
+  readonly state: "STARTING" | "RUNNING" | "STOPPING";
   readonly health: "healthy" | "ejected" | "probing" | "unhealthy";
   readonly inFlight: number;
+  /** How often failures of requests ejected it. */
+  readonly ejections: number;
   /** KV holds: requests whose blocks are pinned on it until decode picks them up. */
   readonly holds: number;
   /** vLLM's version; null until the engine was asked, or when it does not say. */
@@ -64,6 +89,8 @@ export interface DeploymentStatusDetails {
   readonly status: DeploymentStatus;
   readonly statusTrigger: DeploymentStatusTrigger;
   readonly message: string;
+  /** Replicas that should run; absent where nobody here decides that. Ray's `target_num_replicas`. */
+  readonly targetReplicas?: number | undefined;
   /** Number of replicas by state. */
   readonly replicaStates: Readonly<Record<string, number>>;
   /** Requests waiting for a slot. */
@@ -71,6 +98,29 @@ export interface DeploymentStatusDetails {
   readonly replicas: readonly ReplicaStatus[];
   /** Whatever the deployment's class adds, for example KV holds. */
   readonly details?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** What can be done by hand to the pool of a running deployment. */
+export interface DeploymentControl {
+  /**
+   * Sets its endpoints, from now on instead of what discovery finds; null gives it back to discovery. Settles when the
+   * replicas that left have drained.
+   *
+   * @throws ConfigurationError naming every bad endpoint
+   */
+  setEndpoints(endpoints: readonly (string | EndpointInit)[] | null): Promise<void>;
+  /**
+   * Takes a replica out of service. Settles when its last request is over, and on prefill also the last fetch of KV
+   * from it: then its engine may be stopped.
+   *
+   * @throws ConfigurationError when there is no such replica
+   */
+  drain(replicaId: string): Promise<void>;
+  /** As {@link drain}, at once: requests that run on it fail. @throws ConfigurationError when there is no such replica */
+  remove(replicaId: string): Promise<void>;
+  /** Checks the health of every replica now. */
+  checkNow(): Promise<void>;
+  status(): DeploymentStatusDetails;
 }
 
 /** What an application may call on the instances it makes. All optional. */
@@ -82,8 +132,12 @@ export interface DeploymentInstance {
   /** Stops loops and closes every socket now. */
   shutdown?(): Promise<void>;
   status?(): DeploymentStatusDetails;
+  /** Only of deployments that have engines of their own. */
+  readonly pool?: DeploymentControl | undefined;
   /** Only of prefill/decode deployments. */
   pdHealth?(): PDHealth;
+  /** What its engines report of themselves, when its configuration wants that passed on (`logEngineMetrics`). */
+  engineMetrics?(): Promise<readonly EngineMetricsPage[]>;
 }
 
 /** A class that can be deployed: it takes its arguments as one object. */

@@ -2,9 +2,10 @@ import { DeploymentUnavailableError } from "../errors/deployment-unavailable-err
 import { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
 import type { Clock } from "../internal/clock.ts";
+import type { RoutingCandidate, RoutingChoice } from "../observability/request-trace.ts";
 import type { Replica, ReplicaLease } from "../replicas/replica.ts";
 import type { ReplicaSet } from "../replicas/replica-set.ts";
-import type { PendingRequest, RequestRouter } from "../routing/request-router.ts";
+import type { PendingRequest, ReplicaView, RequestRouter } from "../routing/request-router.ts";
 import { AdmissionQueue } from "./admission-queue.ts";
 
 /** What a {@link DeploymentHandle} is made from. */
@@ -20,6 +21,8 @@ export interface DeploymentHandleInit {
   readonly queueTimeoutMs: number;
   /** Milliseconds a request may wait for a first replica. */
   readonly unavailableTimeoutMs: number;
+  /** True when a deployment without a replica will have one soon, so that requests are worth holding. */
+  readonly expectsReplica?: (() => boolean) | undefined;
   /** Hears of what a router did wrong where no request can be told. */
   readonly warn: (message: string) => void;
 }
@@ -98,17 +101,18 @@ export class DeploymentHandle {
     cancel.throwIfCancelled();
     // Nobody overtakes those who wait already.
     if (this.#queue.length === 0) {
-      const lease = this.#tryTake(request, constraints);
+      const lease = this.#tryTake(request, constraints, undefined);
       if (lease !== undefined) return lease;
     }
     const nobody = this.#replicas === undefined || this.#replicas.available.length === 0;
     const timeoutMs = nobody ? this.#init.unavailableTimeoutMs : this.#init.queueTimeoutMs;
+    const since = this.#init.clock.now();
     const lease = this.#queue.wait({
       priority: constraints.priority ?? 0,
       cancel,
       timeoutMs,
       onTimeout: () => this.#timeoutError(timeoutMs),
-      attempt: () => this.#tryTake(request, constraints),
+      attempt: () => this.#tryTake(request, constraints, since),
       picky: constraints.pairGroup !== undefined || (constraints.avoid?.size ?? 0) > 0,
     });
     // Those ahead may all wait for slots that this one does not want.
@@ -116,9 +120,11 @@ export class DeploymentHandle {
     return lease;
   }
 
-  /** True when some replica would do, busy or not. */
+  /** True when some replica would do, busy or not, or when the deployment scales up from zero. */
   hasReplicaFor(constraints: LeaseConstraints): boolean {
-    return this.#candidates(constraints).length > 0;
+    if (this.#candidates(constraints).length > 0) return true;
+    const none = this.#replicas === undefined || this.#replicas.available.length === 0;
+    return none && this.#init.expectsReplica?.() === true;
   }
 
   /** True when there is an available replica that is not among these. */
@@ -132,17 +138,29 @@ export class DeploymentHandle {
     this.#queue.rejectAll(error);
   }
 
-  #tryTake(request: PendingRequest, constraints: LeaseConstraints): ReplicaLease | undefined {
+  /** @param since when it began to wait; undefined when it did not */
+  #tryTake(
+    request: PendingRequest,
+    constraints: LeaseConstraints,
+    since: number | undefined,
+  ): ReplicaLease | undefined {
     const candidates = this.#candidates(constraints);
     if (candidates.length === 0) return undefined;
-    const replica = this.#choose(candidates, request) ?? leastBusyFree(candidates);
+    const ranks = this.#ranks(candidates, request);
+    const replica = firstFree(ranks) ?? leastBusyFree(candidates);
     if (replica === undefined) return undefined;
+    const choice: RoutingChoice = {
+      considered: candidates.length,
+      ranked: mostPreferred(ranks),
+      queuedMs: since === undefined ? 0 : this.#init.clock.now() - since,
+    };
     try {
       this.#router.onRequestRouted?.(request, replica.id);
     } catch (cause) {
       throw this.#routerFailed(cause);
     }
     const lease = replica.lease();
+    lease.choice = choice;
     if (this.#router.onRequestCompleted !== undefined)
       lease.onReleased = () => this.#onCompleted(request, replica.id);
     return lease;
@@ -171,20 +189,12 @@ export class DeploymentHandle {
     return candidates;
   }
 
-  #choose(candidates: readonly Replica[], request: PendingRequest): Replica | undefined {
-    let ranks;
+  #ranks(candidates: readonly Replica[], request: PendingRequest): Ranks {
     try {
-      ranks = this.#router.chooseReplicas(candidates, request);
+      return this.#router.chooseReplicas(candidates, request);
     } catch (cause) {
       throw this.#routerFailed(cause);
     }
-    for (const rank of ranks) {
-      for (const view of rank) {
-        const replica = view as Replica;
-        if (replica.hasFreeSlot) return replica;
-      }
-    }
-    return undefined;
   }
 
   #routerFailed(cause: unknown): ServeLLMError {
@@ -210,6 +220,32 @@ export class DeploymentHandle {
           code: "queue_timeout",
         });
   }
+}
+
+type Ranks = readonly (readonly ReplicaView[])[];
+
+function firstFree(ranks: Ranks): Replica | undefined {
+  for (const rank of ranks) {
+    for (const view of rank) {
+      const replica = view as Replica;
+      if (replica.hasFreeSlot) return replica;
+    }
+  }
+  return undefined;
+}
+
+const tracedCandidates = 4;
+
+/** The first few of the router's ranking as they are now, for the request's trace. */
+function mostPreferred(ranks: Ranks): readonly RoutingCandidate[] {
+  const preferred: RoutingCandidate[] = [];
+  for (const rank of ranks) {
+    for (const { id, inFlight, engineLoad } of rank) {
+      if (preferred.length === tracedCandidates) return preferred;
+      preferred.push({ replica: id, inFlight, engineLoad });
+    }
+  }
+  return preferred;
 }
 
 /** The router's choice is busy; a free replica elsewhere beats waiting. */

@@ -1,5 +1,6 @@
 import type { ClientConfig } from "../config/client-config.ts";
-import type { Discovery, Endpoint } from "../config/endpoint.ts";
+import { type Discovery, type EndpointInit, parseEndpoints } from "../config/endpoint.ts";
+import { ConfigurationError } from "../errors/configuration-error.ts";
 import { DeploymentUnavailableError } from "../errors/deployment-unavailable-error.ts";
 import type { Clock } from "../internal/clock.ts";
 import type { Random } from "../internal/random.ts";
@@ -7,18 +8,24 @@ import { publishEndpointRestarted } from "../observability/channels.ts";
 import { EngineIdentities } from "../replicas/engine-identity.ts";
 import { HealthChecker } from "../replicas/health-checker.ts";
 import { LoadScraper } from "../replicas/load-scraper.ts";
-import { ReplicaSet } from "../replicas/replica-set.ts";
+import { ReplicaSet, type ReplicaGate } from "../replicas/replica-set.ts";
 import type { Replica } from "../replicas/replica.ts";
 import { defaultOutlierDetection, type OutlierDetectionOptions } from "../replicas/replica-health.ts";
-import type { EngineLoad, RequestRouter } from "../routing/request-router.ts";
+import type { RequestRouter } from "../routing/request-router.ts";
 import { DeploymentHandle } from "./deployment-handle.ts";
-import type { DeploymentStatusDetails, ReplicaStatus, ReportedLoad } from "./deployment-context.ts";
+import type { DeploymentControl, DeploymentStatusDetails } from "./deployment-context.ts";
+import { callEngine } from "./engine-caller.ts";
+import { PoolEndpoints } from "./pool-endpoints.ts";
+import { PoolScaling, type PoolScalingOptions } from "./pool-scaling.ts";
+import { poolStatus } from "./pool-status.ts";
 
 /** What an {@link EnginePool} is made from. */
 export interface EnginePoolInit {
   /** Name of the deployment. */
   readonly deployment: string;
   readonly endpoints: Discovery;
+  /** Undefined: others decide how many engines there are. */
+  readonly scaling?: PoolScalingOptions | undefined;
   readonly client: ClientConfig;
   readonly router: RequestRouter;
   readonly clock: Clock;
@@ -47,7 +54,7 @@ export interface EnginePoolInit {
  *
  * All background work of a deployment starts in {@link start} and is over when {@link shutdown} resolves.
  */
-export class EnginePool {
+export class EnginePool implements DeploymentControl {
   readonly handle: DeploymentHandle;
   readonly replicas: ReplicaSet;
   /** Called when an engine has said which version and models it has; set by who compares pools. */
@@ -56,7 +63,11 @@ export class EnginePool {
   readonly #health: HealthChecker;
   readonly #identities: EngineIdentities;
   readonly #scraper: LoadScraper | undefined;
+  readonly #scaling: PoolScaling | undefined;
+  readonly #wanted = new PoolEndpoints();
   readonly #stop = new AbortController();
+  #starting: Promise<void> | undefined;
+  #onReady: (() => void) | undefined;
   #lastResort = false;
   #discovering: Promise<void> = Promise.resolve();
 
@@ -70,7 +81,9 @@ export class EnginePool {
       rejectStatus: init.rejectStatus,
       retryAfterS: init.retryAfterS,
       queueTimeoutMs: init.client.queueTimeoutMs,
-      unavailableTimeoutMs: init.client.unavailableTimeoutMs,
+      unavailableTimeoutMs:
+        init.scaling === undefined ? init.client.unavailableTimeoutMs : init.client.coldStartTimeoutMs,
+      expectsReplica: () => this.#scaling?.mayStart === true,
       warn: init.warn,
     });
     this.replicas = new ReplicaSet({
@@ -97,6 +110,7 @@ export class EnginePool {
       onAlive: (replica) => this.#identities.ensure(replica),
     });
     if (init.router.usesEngineLoad === true) this.#scraper = new LoadScraper(init);
+    if (init.scaling !== undefined) this.#scaling = this.#makeScaling(init.scaling);
   }
 
   /** Checks the health of every replica now. */
@@ -104,8 +118,62 @@ export class EnginePool {
     return this.#health.checkNow();
   }
 
-  /** Resolves when the first set of endpoints is known; nobody waits for the engines to be checked. */
-  async start(): Promise<void> {
+  /** What new replicas go through before they get requests. Set before the start. */
+  set gate(gate: ReplicaGate | undefined) {
+    this.replicas.gate = gate;
+  }
+
+  /**
+   * Resolves when the first set of endpoints is known; nobody waits for the engines to be checked. With a gate it also
+   * waits until a replica has passed it. Safe to call again; after a failure it tries once more.
+   */
+  start(): Promise<void> {
+    this.#starting ??= this.#start().catch((error: unknown) => {
+      this.#starting = undefined;
+      throw error;
+    });
+    return this.#starting;
+  }
+
+  /**
+   * Sets the endpoints by hand, from now on instead of what discovery finds: what is missing drains, what is new
+   * joins, what stays is not touched. Null gives the pool back to discovery.
+   *
+   * @returns settles when the replicas that left have drained
+   * @throws ConfigurationError naming every bad endpoint; nothing has changed then
+   */
+  async setEndpoints(endpoints: readonly (string | EndpointInit)[] | null): Promise<void> {
+    const parsed = endpoints === null ? null : parseEndpoints(endpoints);
+    this.#refuseWhenStopped();
+    this.#wanted.fix(parsed);
+    await this.#reconcile();
+  }
+
+  /**
+   * Takes a replica out of service: no new requests, running ones go on. It stays out until
+   * {@link setEndpoints} names it, or discovery dropped it and found it again.
+   *
+   * @returns settles when its last request is over and, on prefill, decode has fetched the last KV from it
+   * @throws ConfigurationError when there is no such replica
+   */
+  async drain(replicaId: string): Promise<void> {
+    const leaving = this.replicas.drainingReplicas.find(({ id }) => id === replicaId);
+    const replica = leaving ?? this.#find(replicaId);
+    if (leaving === undefined) this.#wanted.takeOut(replica.endpoint);
+    await this.#leave(this.replicas.drain(replica));
+  }
+
+  /** As {@link drain}, at once: requests that run on it fail. @throws ConfigurationError when there is no such replica */
+  async remove(replicaId: string): Promise<void> {
+    const replica =
+      this.replicas.drainingReplicas.find(({ id }) => id === replicaId) ?? this.#find(replicaId);
+    this.#wanted.takeOut(replica.endpoint);
+    await this.#leave(this.replicas.remove(replica));
+  }
+
+  async #start(): Promise<void> {
+    this.#refuseWhenStopped();
+    await this.#scaling?.start();
     await new Promise<void>((resolve, reject) => {
       this.#discovering = this.#discover(resolve).catch((error: unknown) => {
         if (this.#stop.signal.aborted) return resolve();
@@ -114,25 +182,67 @@ export class EnginePool {
         this.#init.warn(`Discovery of deployment "${this.#init.deployment}" ended: ${String(error)}`);
       });
     });
+    await this.#untilReady();
   }
 
   async #discover(onFirst: () => void): Promise<void> {
     const { signal } = this.#stop;
-    for await (const endpoints of this.#init.endpoints(signal)) {
+    for await (const endpoints of this.#init.endpoints(signal, this.#init)) {
       if (signal.aborted) break;
-      this.#reconcile(endpoints);
+      this.#wanted.discovered(endpoints);
+      // Replicas that left drain in the background; shutdown waits for them.
+      void this.#reconcile();
       onFirst();
     }
     onFirst();
   }
 
-  #reconcile(endpoints: readonly Endpoint[]): void {
-    // Replicas that left drain in the background; shutdown waits for them.
-    this.replicas.reconcile(endpoints).catch((error: unknown) => {
-      this.#init.warn(`A replica of "${this.#init.deployment}" did not close cleanly: ${String(error)}`);
-    });
+  /** Waits for replicas that are behind a gate, as long as none is available. */
+  async #untilReady(): Promise<void> {
+    while (this.#isWarming() && !this.#stop.signal.aborted) {
+      await new Promise<void>((resolve) => {
+        this.#onReady = resolve;
+      });
+    }
+  }
+
+  #isWarming(): boolean {
+    return this.replicas.available.length === 0 && this.replicas.startingReplicas.size > 0;
+  }
+
+  #reconcile(): Promise<void> {
+    return this.#leave(this.replicas.reconcile(this.#wanted.wanted));
+  }
+
+  async #leave(left: Promise<void>): Promise<void> {
     this.#health.sync(this.replicas.replicas);
     this.#scraper?.sync(this.replicas.replicas);
+    try {
+      await left;
+    } catch (error) {
+      this.#init.warn(`A replica of "${this.#init.deployment}" did not close cleanly: ${String(error)}`);
+    }
+    this.#scaling?.onPoolChange();
+  }
+
+  #find(replicaId: string): Replica {
+    const replica = this.replicas.find(replicaId);
+    if (replica !== undefined) return replica;
+    const known = this.replicas.replicas.map(({ id }) => id);
+    throw new ConfigurationError(`Deployment "${this.#init.deployment}"`, [
+      {
+        path: ["replicaId"],
+        message: "There is no such replica",
+        type: "value_error",
+        expected: known.length === 0 ? "none: the deployment has no replica" : `one of ${known.join(", ")}`,
+        received: replicaId,
+      },
+    ]);
+  }
+
+  #refuseWhenStopped(): void {
+    if (!this.#stop.signal.aborted) return;
+    throw new DeploymentUnavailableError(this.#init.deployment, "it is shutting down");
   }
 
   #onReplicasChange(available: readonly Replica[]): void {
@@ -144,6 +254,8 @@ export class EnginePool {
     }
     this.#lastResort = lastResort;
     this.handle.onReplicasChange(available);
+    this.#scaling?.onPoolChange();
+    if (!this.#isWarming()) this.#onReady?.();
     this.#identities.observe(this.replicas.replicas);
   }
 
@@ -158,51 +270,69 @@ export class EnginePool {
   /** Stops the background work, turns away who waits, and closes every socket. */
   async shutdown(): Promise<void> {
     this.#stop.abort();
+    this.#onReady?.();
     this.handle.close(new DeploymentUnavailableError(this.#init.deployment, "it is shutting down"));
-    await Promise.all([this.#health.stop(), this.#scraper?.stop(), this.#identities.stop()]);
+    await Promise.all([
+      this.#health.stop(),
+      this.#scraper?.stop(),
+      this.#identities.stop(),
+      this.#scaling?.stopDeciding(),
+    ]);
     await this.replicas.destroy();
+    await this.#scaling?.stopTarget();
     await this.#discovering;
   }
 
   status(): DeploymentStatusDetails {
-    const now = this.#init.clock.now();
-    const replicas = [
-      ...this.replicas.replicas.map((replica) => replicaStatus(replica, "RUNNING", now)),
-      ...this.replicas.drainingReplicas.map((replica) => replicaStatus(replica, "STOPPING", now)),
-    ];
-    const replicaStates: Record<string, number> = {};
-    for (const { state } of replicas) replicaStates[state] = (replicaStates[state] ?? 0) + 1;
-    const well = replicas.some(({ state, health }) => state === "RUNNING" && health === "healthy");
-    return {
-      status: well ? "HEALTHY" : "UNHEALTHY",
-      statusTrigger: well ? "CONFIG_UPDATE_COMPLETED" : "HEALTH_CHECK_FAILED",
-      message: well ? "" : "No healthy replica.",
-      replicaStates,
+    return poolStatus({
+      replicas: this.replicas,
       queued: this.handle.queued,
-      replicas,
-    };
+      scaling: this.#scaling,
+      nowMs: this.#init.clock.now(),
+    });
+  }
+
+  #makeScaling(options: PoolScalingOptions): PoolScaling {
+    const { deployment, clock, random, client, warn } = this.#init;
+    return new PoolScaling({
+      ...options,
+      deployment,
+      clock,
+      warn,
+      load: () => ({
+        queued: this.handle.queued,
+        running: new Map(this.#running().map(({ id, inFlight }) => [id, inFlight])),
+      }),
+      observe: () => {
+        const running = this.#running();
+        return {
+          running: running.length,
+          well: running.filter(isWell).length,
+          changing: this.replicas.startingReplicas.size + this.replicas.drainingReplicas.length,
+        };
+      },
+      context: {
+        deployment,
+        clock,
+        random,
+        warn,
+        drain: async (matches) => {
+          const leaving = this.replicas.drainingReplicas.filter(({ endpoint }) => matches(endpoint));
+          const staying = this.replicas.replicas.filter(({ endpoint }) => matches(endpoint));
+          await Promise.all([...leaving, ...staying].map(({ id }) => this.drain(id)));
+        },
+        call: (endpoint, question) => callEngine(deployment, endpoint, question, { client, clock }),
+      },
+    });
+  }
+
+  /** Replicas that get requests: Ray's `RUNNING`. */
+  #running(): readonly Replica[] {
+    const starting = this.replicas.startingReplicas;
+    return this.replicas.replicas.filter((replica) => !starting.has(replica));
   }
 }
 
 function isWell({ health }: Replica): boolean {
   return health === "healthy" || health === "probing";
-}
-
-function replicaStatus(replica: Replica, state: ReplicaStatus["state"], nowMs: number): ReplicaStatus {
-  const { id, endpoint, health, inFlight, holds, engineLoad } = replica;
-  return {
-    id,
-    url: endpoint.url,
-    state,
-    health,
-    inFlight,
-    holds,
-    version: replica.version ?? null,
-    servedModels: replica.servedModels?.map((model) => model.id) ?? null,
-    engineLoad: engineLoad === undefined ? null : reportedLoad(engineLoad, nowMs),
-  };
-}
-
-function reportedLoad({ running, waiting, kvCacheUsage, atMs }: EngineLoad, nowMs: number): ReportedLoad {
-  return { running, waiting, kvCacheUsage, ageMs: Math.round(nowMs - atMs) };
 }

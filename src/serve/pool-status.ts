@@ -1,0 +1,72 @@
+import type { Replica } from "../replicas/replica.ts";
+import type { ReplicaSet } from "../replicas/replica-set.ts";
+import type { EngineLoad } from "../routing/request-router.ts";
+import type { DeploymentStatusDetails, ReplicaStatus, ReportedLoad } from "./deployment-context.ts";
+import type { PoolScaling } from "./pool-scaling.ts";
+
+/** State of a pool in Ray's terms. */
+export function poolStatus(pool: {
+  readonly replicas: ReplicaSet;
+  readonly queued: number;
+  /** Absent when others decide how many engines there are. */
+  readonly scaling: PoolScaling | undefined;
+  readonly nowMs: number;
+}): DeploymentStatusDetails {
+  const { scaling, queued, nowMs } = pool;
+  const starting = pool.replicas.startingReplicas;
+  const replicas = [
+    ...pool.replicas.replicas.map((replica) =>
+      replicaStatus(replica, starting.has(replica) ? "STARTING" : "RUNNING", nowMs),
+    ),
+    ...pool.replicas.drainingReplicas.map((replica) => replicaStatus(replica, "STOPPING", nowMs)),
+  ];
+  const replicaStates: Record<string, number> = {};
+  const count = (state: ReplicaStatus["state"], number: number): void => {
+    replicaStates[state] = (replicaStates[state] ?? 0) + number;
+  };
+  for (const { state } of replicas) count(state, 1);
+  if (scaling === undefined) {
+    const well = replicas.some(({ state, health }) => state === "RUNNING" && health === "healthy");
+    return {
+      status: well ? "HEALTHY" : "UNHEALTHY",
+      statusTrigger: well ? "CONFIG_UPDATE_COMPLETED" : "HEALTH_CHECK_FAILED",
+      message: well ? "" : "No healthy replica.",
+      replicaStates,
+      queued,
+      replicas,
+    };
+  }
+  const { target, state } = scaling;
+  // Engines that were asked for and are not there yet are replicas that start, as Ray sees it.
+  const missing = target - pool.replicas.replicas.length;
+  if (missing > 0) count("STARTING", missing);
+  return {
+    status: state.status,
+    statusTrigger: state.trigger,
+    message: state.message,
+    targetReplicas: target,
+    replicaStates,
+    queued,
+    replicas,
+  };
+}
+
+function replicaStatus(replica: Replica, state: ReplicaStatus["state"], nowMs: number): ReplicaStatus {
+  const { id, endpoint, health, inFlight, holds, engineLoad } = replica;
+  return {
+    id,
+    url: endpoint.url,
+    state,
+    health,
+    inFlight,
+    ejections: replica.totalEjections,
+    holds,
+    version: replica.version ?? null,
+    servedModels: replica.servedModels?.map((model) => model.id) ?? null,
+    engineLoad: engineLoad === undefined ? null : reportedLoad(engineLoad, nowMs),
+  };
+}
+
+function reportedLoad({ running, waiting, kvCacheUsage, atMs }: EngineLoad, nowMs: number): ReportedLoad {
+  return { running, waiting, kvCacheUsage, ageMs: Math.round(nowMs - atMs) };
+}

@@ -70,7 +70,7 @@ describe("buildPdOpenaiApp with data parallelism", () => {
       decodeConfig: config(1, { endpoints: ["http://decode:8000"] }),
     });
     const { llmDeployments } = app.node.args as { readonly llmDeployments: readonly Application[] };
-    const { prefillServer, decodeServer } = llmDeployments[0]?.node.args as {
+    const { prefillServer, decodeServer } = llmDeployments[0]!.node.args as {
       readonly prefillServer: Application;
       readonly decodeServer: Application;
     };

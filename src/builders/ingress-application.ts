@@ -1,5 +1,4 @@
 import type { IngressClsConfig } from "../config/class-config.ts";
-import type { DeploymentOptions } from "../config/deployment-options.ts";
 import type { LLMConfig } from "../config/llm-config.ts";
 import type { LLMDeploymentOptions } from "../config/llm-config-init.ts";
 import type { OptionTree } from "../config/merge-options.ts";
@@ -27,7 +26,7 @@ export function ingressApplication(
   return deployment(ingressClass)
     .options(
       mergedIngressOptions(
-        ingressClass.getDeploymentOptions(llmConfigs) as DeploymentOptions,
+        ingressClass.getDeploymentOptions(llmConfigs),
         (ingressDeploymentConfig ?? {}) as OptionTree,
       ),
     )

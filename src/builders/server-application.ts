@@ -44,7 +44,7 @@ export function serverApplication(
   options: BuildDeploymentOptions = {},
   known: Readonly<Record<string, LLMServerClass>> = serverClasses,
 ): Application<LLMServer> {
-  const chosen = (options.deploymentCls ?? llmConfig.serverCls) as ClassReference | undefined;
+  const chosen: ClassReference | undefined = options.deploymentCls ?? llmConfig.serverCls;
   const path = [options.deploymentCls === undefined ? "serverCls" : "deploymentCls"];
   const serverClass = resolveClass<LLMServerClass>(chosen, fallback, known, path);
   const deploymentOptions = llmDeploymentOptions(llmConfig, {

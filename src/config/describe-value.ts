@@ -4,6 +4,11 @@ const secretName =
   /api_?key|token(?!iz)|secret|password|passwd|authorization|credential|cookie|^headers$|^env_?vars$|^tls$/i;
 const longest = 60;
 
+/** Whether what stands below this name should not be shown. */
+export function soundsSecret(name: string): boolean {
+  return secretName.test(name);
+}
+
 /**
  * A value in a few words, for error messages. Never shows what stands below a name that sounds secret, nor
  * credentials within a URL.
@@ -13,7 +18,7 @@ const longest = 60;
 export function describeValue(value: unknown, path: readonly (string | number)[]): string {
   if (value === undefined) return "nothing";
   if (value === null) return "null";
-  if (path.some((part) => typeof part === "string" && secretName.test(part))) return "[redacted]";
+  if (path.some((part) => typeof part === "string" && soundsSecret(part))) return "[redacted]";
   if (typeof value === "string") return shorten(JSON.stringify(withoutCredentials(value)));
   if (typeof value === "number" || typeof value === "boolean" || typeof value === "bigint")
     return String(value);

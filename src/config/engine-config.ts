@@ -13,6 +13,11 @@ import {
 import { isRemoteUri } from "./remote-uri.ts";
 import { removedVllmArguments, vllmEngineArguments, vllmFrontendArguments } from "./vllm-engine-arguments.ts";
 
+/** Ray's words for engine arguments that follow from the model. */
+export const managedArgumentMessage =
+  "model or served_model_name is not allowed in engine_kwargs when using Ray Serve LLM. " +
+  "Please use `model_loading_config` in LLMConfig instead.";
+
 /** What an engine configuration is made from. */
 export interface EngineConfigInputs {
   readonly modelLoadingConfig: ModelLoadingConfig;
@@ -103,11 +108,7 @@ export class EngineConfig {
     };
     for (const argument of ["model", "served_model_name"]) {
       if (!(argument in this.engineKwargs)) continue;
-      refuse(
-        argument,
-        "model or served_model_name is not allowed in engine_kwargs when using Ray Serve LLM. " +
-          "Please use `model_loading_config` in LLMConfig instead.",
-      );
+      refuse(argument, managedArgumentMessage);
     }
     const backend = this.accelerator.kind === "cpu" ? "mp" : "ray";
     const given = this.engineKwargs["distributed_executor_backend"];

@@ -130,7 +130,7 @@ const placementGroup = part("", (input): PlacementGroupPart => {
 
 const deployment = part("Invalid deployment config: ", (input): LLMDeploymentOptions => {
   parseDeploymentConfig(input);
-  return readDeploymentOptions(input) as LLMDeploymentOptions;
+  return readDeploymentOptions(input);
 });
 
 const serverClass = reading<ClassReference>((input): { readonly value: ClassReference } | SchemaProblem => {

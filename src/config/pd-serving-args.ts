@@ -12,6 +12,7 @@ import {
   proxyClsToPython,
 } from "./class-config.ts";
 import { llmConfigSource, type LLMConfigSource, type ServingArgsOptions } from "./config-source.ts";
+import { decodeNixlPortBase, decodePortBases } from "./decode-port-bases.ts";
 import { readKvTransferConfig } from "./kv-transfer-config.ts";
 import { isPlainObject, objectOf, optional, withDefault } from "./lax-schema.ts";
 import type { LLMConfig } from "./llm-config.ts";
@@ -52,9 +53,7 @@ export interface PDServingArgs {
   readonly notes: readonly string[];
 }
 
-/** Where the side channels of decode engines start by default, so that they differ from prefill's. Ray's values. */
-const decodePortBases = { nixl: 22_000, moriHandshake: 7_301, moriNotify: 62_005 } as const;
-/** Where those of prefill start when nothing is said. */
+/** Where the side channels of prefill engines start when nothing is said. */
 const prefillNixlPortBase = 20_000;
 
 /**
@@ -178,14 +177,10 @@ function findProblems(prefill: LLMConfig, decode: LLMConfig): readonly Problem[]
   return problems;
 }
 
-/** Ray's defaults for decode, whatever its connector; a value that was given stays, also null. */
+/** A value that was given stays, also null. */
 function withPortBases(decode: LLMConfig): LLMConfig {
-  const configs: Record<string, unknown> = { NIXL_SIDE_CHANNEL_PORT_BASE: decodePortBases.nixl };
-  if (decode.kvTransferConfig?.kvConnector === "MoRIIOConnector") {
-    configs["MORI_HANDSHAKE_PORT_BASE"] = decodePortBases.moriHandshake;
-    configs["MORI_NOTIFY_PORT_BASE"] = decodePortBases.moriNotify;
-  }
-  return decode.with({ experimentalConfigs: { ...configs, ...decode.experimentalConfigs } });
+  const bases = decodePortBases(decode.kvTransferConfig?.kvConnector);
+  return decode.with({ experimentalConfigs: { ...bases, ...decode.experimentalConfigs } });
 }
 
 /** Engine arguments whose difference changes how KV blocks look. */
@@ -206,7 +201,7 @@ function findNotes(prefill: LLMConfig, decode: LLMConfig): readonly string[] {
   }
   const base = (config: LLMConfig, fallback: number): unknown =>
     config.experimentalConfigs["NIXL_SIDE_CHANNEL_PORT_BASE"] ?? fallback;
-  const port = base(decode, decodePortBases.nixl);
+  const port = base(decode, decodeNixlPortBase);
   if (base(prefill, prefillNixlPortBase) === port) {
     notes.push(
       `prefill and decode have the same NIXL_SIDE_CHANNEL_PORT_BASE (${String(port)}): on one host their ports collide`,

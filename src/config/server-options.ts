@@ -1,8 +1,8 @@
 import { ConfigurationError } from "../errors/configuration-error.ts";
 import { defaultTargetOngoingRequests } from "./autoscaling-config.ts";
 import { configurationProblem } from "./accelerators.ts";
+import { dataParallelLayout } from "./data-parallel-layout.ts";
 import type { DeploymentOptions } from "./deployment-options.ts";
-import { describeValue } from "./describe-value.ts";
 import { type LLMDeploymentDefaults, rayDeploymentDefaults } from "./environment.ts";
 import type { LLMConfig } from "./llm-config.ts";
 import { mergeDeploymentDefaults, type OptionTree } from "./merge-options.ts";
@@ -49,38 +49,6 @@ export function serverDeploymentOptions(config: LLMConfig): DeploymentOptions {
     ...placement,
     ...(Object.keys(actorOptions).length > 0 ? { rayActorOptions: actorOptions } : {}),
   } as DeploymentOptions;
-}
-
-/** How the ranks of a data-parallel model lie on nodes. */
-export interface DataParallelLayout {
-  /** Ranks in all: `data_parallel_size`, 1 or more. */
-  readonly size: number;
-  /** Ranks on each node: `experimental_configs.dp_size_per_node`; undefined when it is not said. */
-  readonly perNode: number | undefined;
-}
-
-/**
- * Reads how the ranks of a model lie on nodes.
- *
- * @throws {ConfigurationError} when `dp_size_per_node` is no whole number that divides `data_parallel_size`
- */
-export function dataParallelLayout(config: LLMConfig): DataParallelLayout {
-  const size = config.dataParallelSize;
-  const given = config.experimentalConfigs["dp_size_per_node"] ?? undefined;
-  if (given === undefined) return { size, perNode: undefined };
-  const perNode = Number(given);
-  if (typeof given === "boolean" || !Number.isInteger(perNode) || perNode < 1 || size % perNode !== 0) {
-    throw new ConfigurationError("LLMConfig", [
-      {
-        path: ["experimental_configs", "dp_size_per_node"],
-        type: "value_error",
-        message: "The ranks do not fill whole nodes",
-        expected: `a whole number that divides data_parallel_size (${size})`,
-        received: describeValue(given, ["dp_size_per_node"]),
-      },
-    ]);
-  }
-  return { size, perNode };
 }
 
 /**

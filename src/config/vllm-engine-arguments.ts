@@ -88,6 +88,60 @@ export const removedVllmArguments: ReadonlySet<string> = words(`
   tokenizer_pool_type
 `);
 
+/** Arguments of the engine and of its server that are switches: `--name`, or `--no-name`. */
+export const vllmSwitches: ReadonlySet<string> = words(`
+  aggregate_engine_logging allow_credentials allow_deprecated_quantization async_scheduling
+  cohere_is_reasoning_model cudagraph_metrics data_parallel_external_lb data_parallel_hybrid_lb
+  data_parallel_multi_port_external_lb disable_cascade_attn disable_chunked_mm_input
+  disable_custom_all_reduce disable_fastapi_docs disable_hybrid_kv_cache_manager disable_log_stats
+  disable_nccl_for_dp_synchronization disable_sliding_window disable_uvicorn_access_log
+  enable_auto_tool_choice enable_bf16x3_router_gemm enable_chunked_prefill enable_cumem_allocator
+  enable_dbo enable_elastic_ep enable_ep_weight_filter enable_eplb enable_expert_parallel
+  enable_fault_tolerance enable_flash_late_interaction enable_flashinfer_autotune
+  enable_force_include_usage enable_layerwise_nvtx_tracing enable_log_deltas enable_log_outputs
+  enable_log_requests enable_logging_iteration_details enable_lora
+  enable_mamba_cache_stochastic_rounding enable_mfu_metrics enable_mixed_moe_lora_format
+  enable_mm_embeds enable_mm_processor_stats enable_moe_shared_loras enable_offline_docs
+  enable_per_request_metrics enable_prefix_caching enable_prompt_embeds enable_prompt_tokens_details
+  enable_request_id_headers enable_return_routed_experts enable_server_load_tracking enable_sleep_mode
+  enable_ssl_refresh enable_tokenizer_info_endpoint enable_tower_connector_lora enforce_eager
+  exclude_tools_when_tool_choice_none fail_on_environ_validation fully_sharded_loras
+  interleave_mm_strings jit_monitor_verbose kv_cache_metrics kv_sharing_fast_prefill
+  language_model_only log_error_stack mm_device_do_normalize mm_encoder_only numa_bind
+  ray_workers_use_nsight return_sampling_mask return_tokens_as_token_ids scheduler_reserve_full_isl
+  skip_mm_profiling skip_tokenizer_init specialize_active_lora tokens_only trust_remote_code
+  trust_request_chat_template use_fp64_gumbel use_replayssm use_tqdm_on_load
+`);
+
+/** Switches that can only be switched on. */
+export const vllmOneWaySwitches: ReadonlySet<string> = words(`
+  aggregate_engine_logging data_parallel_multi_port_external_lb disable_log_stats grpc headless
+`);
+
+/** Arguments of the server that take one JSON text where others take several words. */
+export const vllmJsonLists: ReadonlySet<string> = words(`allowed_headers allowed_methods allowed_origins`);
+
+/** Fields of the engine that its command line does not have, or only for processes it starts itself. */
+export const vllmInternalArguments: ReadonlySet<string> = words(`_api_process_count _api_process_rank help`);
+
+/** What became of arguments that vLLM does not have any more. */
+export const vllmReplacements: Readonly<Record<string, string>> = {
+  cuda_graph_sizes: "cudagraph_capture_sizes",
+  disable_log_requests: "enable_log_requests (off unless asked for)",
+  disable_mm_preprocessor_cache: "mm_processor_cache_gb: 0",
+  enable_multimodal_encoder_data_parallel: 'mm_encoder_tp_mode: "data"',
+  enable_reasoning: "reasoning_parser",
+  guided_decoding_backend: "structured_outputs_config",
+  guided_decoding_disable_additional_properties: "structured_outputs_config",
+  guided_decoding_disable_any_whitespace: "structured_outputs_config",
+  guided_decoding_disable_fallback: "structured_outputs_config",
+  num_redundant_experts: "eplb_config",
+  override_pooler_config: "pooler_config",
+  rope_scaling: "hf_overrides",
+  rope_theta: "hf_overrides",
+  task: "runner and convert",
+};
+
 function words(list: string): ReadonlySet<string> {
   return new Set(list.trim().split(/\s+/));
 }

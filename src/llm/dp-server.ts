@@ -1,5 +1,6 @@
+import { dataParallelLayout } from "../config/data-parallel-layout.ts";
 import type { LLMConfig } from "../config/llm-config.ts";
-import { dataParallelDeploymentOptions, dataParallelLayout } from "../config/server-options.ts";
+import { dataParallelDeploymentOptions } from "../config/server-options.ts";
 import { ConfigurationError } from "../errors/configuration-error.ts";
 import type { DeploymentContext } from "../serve/deployment-context.ts";
 import type { DeploymentInit } from "../serve/deployment.ts";

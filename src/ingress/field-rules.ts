@@ -1,6 +1,6 @@
 import { RequestError } from "../errors/request-error.ts";
-import { type JsonElement, walkJsonElements } from "../protocol/json-elements.ts";
-import { type JsonKind, type JsonObjectIndex, scanJsonObject } from "../protocol/json-object-index.ts";
+import { type JsonElement, walkJsonElements, walkJsonMembers } from "../protocol/json-elements.ts";
+import type { JsonKind, JsonObjectIndex } from "../protocol/json-object-index.ts";
 
 /** The value of one field, looked into only as far as its rule needs. */
 export interface Field {
@@ -26,6 +26,42 @@ export type FieldRules = Readonly<Record<string, FieldRule>>;
 
 /** Groups of fields of which one each must be there. */
 export type RequiredFields = readonly (readonly string[])[];
+
+/** A member of an object. */
+class MemberField implements Field {
+  readonly kind: JsonKind;
+  readonly #index: JsonObjectIndex;
+  readonly #key: string;
+
+  constructor(index: JsonObjectIndex, key: string) {
+    this.kind = index.kind(key)!;
+    this.#index = index;
+    this.#key = key;
+  }
+
+  get bytes(): Uint8Array {
+    return this.#index.raw(this.#key)!.bytes;
+  }
+
+  value(): unknown {
+    return this.#index.value(this.#key);
+  }
+}
+
+/** An element of an array. */
+class ElementField implements Field {
+  readonly kind: JsonKind;
+  readonly bytes: Uint8Array;
+
+  constructor({ kind, bytes }: JsonElement) {
+    this.kind = kind;
+    this.bytes = bytes;
+  }
+
+  value(): unknown {
+    return JSON.parse(Buffer.from(this.bytes).toString());
+  }
+}
 
 const mostReported = 20;
 const fine: readonly FieldProblem[] = [];
@@ -68,15 +104,26 @@ export function word(...words: readonly string[]): FieldRule {
 
 /** An object whose named fields follow these rules. */
 export function objectWith(rules: FieldRules): FieldRule {
-  return ofKind(["object"], (field, path) => membersOf(field.bytes, rules, path));
+  return ofKind(["object"], (field, path) => {
+    let problems = fine;
+    walkJsonMembers(field.bytes, (key, member) => {
+      if (!Object.hasOwn(rules, key)) return;
+      const found = rules[key]!(new ElementField(member), `${path}.${key}`);
+      if (found.length > 0) problems = [...problems, ...found];
+    });
+    return problems;
+  });
 }
 
-/** An object whose values all follow one rule. */
+/** An object whose values all follow one rule; the first that does not is reported. */
 export function objectOf(rule: FieldRule): FieldRule {
   return ofKind(["object"], (field, path) => {
-    const index = scanJsonObject(field.bytes);
-    // The key is the client's own text: the object is named instead.
-    return index.members.flatMap(({ key }) => rule(memberOf(index, key), path)).slice(0, 1);
+    let problems = fine;
+    walkJsonMembers(field.bytes, (_key, member) => {
+      // The key is the client's own text: the object is named instead.
+      if (problems.length === 0) problems = rule(new ElementField(member), path);
+    });
+    return problems;
   });
 }
 
@@ -125,7 +172,7 @@ export function checkFields(body: JsonObjectIndex, rules: FieldRules, required: 
       }
       continue;
     }
-    problems.push(...rule(memberOf(body, key), key));
+    problems.push(...rule(new MemberField(body, key), key));
   }
   if (problems.length > 0) throw invalidRequest(problems);
 }
@@ -153,29 +200,8 @@ export function expectation(path: string, expected: string, received: string): F
 function firstProblem(bytes: Uint8Array, rule: FieldRule, path: string): readonly FieldProblem[] {
   let problems = fine;
   walkJsonElements(bytes, (element, index) => {
-    problems = rule(elementField(element), `${path}[${index}]`);
+    problems = rule(new ElementField(element), `${path}[${index}]`);
     return problems.length === 0;
   });
   return problems;
-}
-
-function membersOf(bytes: Uint8Array, rules: FieldRules, path: string): readonly FieldProblem[] {
-  const index = scanJsonObject(bytes);
-  return Object.entries(rules).flatMap(([key, rule]) =>
-    index.has(key) ? rule(memberOf(index, key), `${path}.${key}`) : fine,
-  );
-}
-
-function memberOf(index: JsonObjectIndex, key: string): Field {
-  return {
-    kind: index.kind(key)!,
-    get bytes() {
-      return index.raw(key)!.bytes;
-    },
-    value: () => index.value(key),
-  };
-}
-
-function elementField(element: JsonElement): Field {
-  return { ...element, value: () => JSON.parse(Buffer.from(element.bytes).toString()) as unknown };
 }

@@ -58,13 +58,8 @@ export type { HttpOptions, ServeApplicationConfig, ServeDeployConfig } from "./c
 export { staticDiscovery } from "./discovery/static-discovery.ts";
 
 // Applications, and what they are made of.
-export {
-  Application,
-  type ApplicationStatus,
-  type ApplicationStatusOverview,
-  type HandleOf,
-  type ShutdownOptions,
-} from "./serve/application.ts";
+export { Application, type HandleOf } from "./serve/application.ts";
+export type { ApplicationStatus, ApplicationStatusOverview, ShutdownOptions } from "./serve/application-status.ts";
 export { Deployment, type BindArguments, type DeploymentInit } from "./serve/deployment.ts";
 export type {
   ApplicationEnvironment,

@@ -41,6 +41,8 @@ export interface HttpResponse {
   readonly body: Uint8Array | ByteSource | undefined;
   /** True when nothing is served under this path and method, so that a framework's next handler may have the request. */
   readonly unserved?: boolean | undefined;
+  /** The route that answered, as it was declared; undefined when none did. For metrics: one of a closed set. */
+  readonly route?: string | undefined;
   /**
    * For bodies that come in pieces: what is sent to a client whose answer broke, before its connection is cut.
    * Without it the connection is just cut.

@@ -3,6 +3,7 @@ import { type DPOpenAiServingArgsInit, parseDPOpenAiServingArgs } from "../confi
 import type { OpenAiIngress } from "../ingress/openai-ingress.ts";
 import { DPServer } from "../llm/dp-server.ts";
 import type { Application } from "../serve/application.ts";
+import { builderExport } from "./builder-export.ts";
 import { ingressApplication } from "./ingress-application.ts";
 import { serverApplication } from "./server-application.ts";
 import { within } from "./within.ts";
@@ -24,9 +25,14 @@ import { within } from "./within.ts";
 export function buildDpOpenaiApp(
   args: DPOpenAiServingArgsInit | RayCase<DPOpenAiServingArgsInit>,
 ): Application<OpenAiIngress> {
-  const { llmConfig, ingressClsConfig, ingressDeploymentConfig } = parseDPOpenAiServingArgs(args);
+  const parsed = parseDPOpenAiServingArgs(args);
+  const { llmConfig, ingressClsConfig, ingressDeploymentConfig } = parsed;
   const server = within("DPOpenAiServingArgs", ["llmConfig"], () => serverApplication(llmConfig, DPServer));
-  return ingressApplication([server], [llmConfig], ingressClsConfig, ingressDeploymentConfig).withNotes(
-    llmConfig.notes(),
-  );
+  return ingressApplication([server], [llmConfig], ingressClsConfig, ingressDeploymentConfig)
+    .withNotes(llmConfig.notes())
+    .withExport(
+      builderExport("build_dp_openai_app", parsed.toRay, [
+        { name: llmConfig.modelId, server, config: llmConfig },
+      ]),
+    );
 }

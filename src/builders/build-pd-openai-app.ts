@@ -11,6 +11,7 @@ import { LLMServer } from "../llm/llm-server.ts";
 import { PDProxyServer } from "../llm/pd-proxy-server.ts";
 import type { Application } from "../serve/application.ts";
 import { deployment } from "../serve/deployment.ts";
+import { builderExport } from "./builder-export.ts";
 import { ingressApplication } from "./ingress-application.ts";
 import { resolveClass } from "./resolve-class.ts";
 import { serverApplication } from "./server-application.ts";
@@ -47,12 +48,14 @@ export function buildPdOpenaiApp(args: PDServingArgsInit | RayPDServingArgsInit)
     )
     .bind({ ...proxyClsConfig?.proxyExtraKwargs, prefillServer, decodeServer });
 
-  return ingressApplication(
-    [proxy],
-    [decodeConfig],
-    parsed.ingressClsConfig,
-    parsed.ingressDeploymentConfig,
-  ).withNotes(parsed.notes);
+  return ingressApplication([proxy], [decodeConfig], parsed.ingressClsConfig, parsed.ingressDeploymentConfig)
+    .withNotes(parsed.notes)
+    .withExport(
+      builderExport("build_pd_openai_app", parsed.toRay, [
+        { name: "prefill", server: prefillServer, config: prefillConfig },
+        { name: "decode", server: decodeServer, config: decodeConfig },
+      ]),
+    );
 }
 
 /** Ray's servers of the two sides are pools here: the proxy orchestrates. */

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { toSnakeCase } from "../config/casing.ts";
 import { parseConfig } from "../config/parse-config.ts";
 import type { PDServingArgsInit } from "../config/pd-serving-args.ts";
+import { inRaySpelling } from "../config/ray-export.ts";
 import { parseYaml } from "../config/read-yaml.ts";
 import {
   type BuilderName,
@@ -15,6 +16,7 @@ import type { DPOpenAiServingArgsInit, LLMServingArgsInit } from "../config/serv
 import { ConfigurationError, type ConfigIssue } from "../errors/configuration-error.ts";
 import type { OpenAiIngress } from "../ingress/openai-ingress.ts";
 import type { Application } from "../serve/application.ts";
+import type { Exportable, ServeConfigDocument } from "../serve/serve-export.ts";
 import { buildDpOpenaiApp } from "./build-dp-openai-app.ts";
 import { buildOpenaiApp } from "./build-openai-app.ts";
 import { buildPdOpenaiApp } from "./build-pd-openai-app.ts";
@@ -76,6 +78,7 @@ export function loadConfig(
 ): LoadedConfig {
   const input = typeof source === "string" ? readSource(source) : source;
   const config = parseServeConfig(input);
+  const given = applicationsOf(input);
   refuseTls(config);
   const chosen = config.applications.map(builderFor);
   const engines = new BuilderArguments(options, config.httpOptions.requestTimeoutS);
@@ -88,7 +91,7 @@ export function loadConfig(
     const build = chosen[index]!;
     const built = within(subject, ["applications", index, "args"], () => build(prepared[index]!));
     const app = within(subject, ["applications", index], () => overrideDeployments(built, application));
-    return { name, routePrefix, importPath, app };
+    return { name, routePrefix, importPath, app: app.withExport(exportOf(built, given[index]!)) };
   });
   // Only what the file itself says: Ray's default of 0.0.0.0 would open more than a person here expects.
   const { host, port, keepAliveTimeoutS } = parseConfig(serveDeploySchema, input, subject).httpOptions ?? {};
@@ -111,6 +114,44 @@ export function loadConfig(
 }
 
 const subject = "Serve config";
+
+/** The applications of a file as they are written, in Ray's spelling. */
+function applicationsOf(
+  input: Readonly<Record<string, unknown>>,
+): readonly Readonly<Record<string, unknown>>[] {
+  const { applications } = inRaySpelling(serveDeploySchema, input) as {
+    readonly applications: readonly Readonly<Record<string, unknown>>[];
+  };
+  return applications;
+}
+
+/** What the file says, with the builder's arguments as Ray takes them. */
+function exportOf(built: Application, given: Readonly<Record<string, unknown>>): Exportable {
+  const { workerGroups, application } = built.exportable;
+  return {
+    workerGroups,
+    application: () => {
+      const { import_path, args } = application();
+      return { ...given, import_path, args };
+    },
+  };
+}
+
+/**
+ * The whole of a Serve config file as Ray takes it: what it says beside its applications stays, what this library
+ * adds is left out.
+ *
+ * @param source as {@link loadConfig}
+ * @throws ConfigurationError
+ */
+export function exportConfig(source: string | Readonly<Record<string, unknown>>): ServeConfigDocument {
+  const input = typeof source === "string" ? readSource(source) : source;
+  const { applications } = loadConfig(input);
+  return {
+    ...(inRaySpelling(serveDeploySchema, input) as Readonly<Record<string, unknown>>),
+    applications: applications.map(({ app }) => app.exportable.application()),
+  };
+}
 
 function readSource(source: string): Readonly<Record<string, unknown>> {
   // Both parsers refuse what is no object, with its place.

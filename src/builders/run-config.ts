@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 
 import { RequestError } from "../errors/request-error.ts";
 import { toOpenAIError } from "../protocol/openai-error.ts";
-import type { ApplicationStatusOverview, ShutdownOptions } from "../serve/application.ts";
+import type { ApplicationStatusOverview, ShutdownOptions } from "../serve/application-status.ts";
 import {
   type LoadConfigOptions,
   type LoadedApplication,

@@ -1,4 +1,4 @@
-import type { ApplicationStatusOverview, ShutdownOptions } from "../serve/application.ts";
+import type { ApplicationStatusOverview, ShutdownOptions } from "../serve/application-status.ts";
 import { deployment } from "../serve/deployment.ts";
 import { run, shutdown, status } from "../serve/run.ts";
 import { loadConfig } from "./load-config.ts";

@@ -21,6 +21,7 @@ import { type ModelLoadingConfig, modelLoadingConfigSchema } from "./model-loadi
 import { parseConfig, parseConfigDetailed } from "./parse-config.ts";
 import { namedBundles, type PlacementGroupConfig, placementGroupSchema } from "./placement-group-config.ts";
 import { pythonDump } from "./python-dump.ts";
+import { llmConfigForRay } from "./ray-export.ts";
 import { parseYaml, readConfigFile } from "./read-yaml.ts";
 import { type RuntimeEnv, runtimeEnvSchema } from "./runtime-env.ts";
 import type { ScalingTarget } from "./scaling-target.ts";
@@ -296,6 +297,21 @@ export class LLMConfig {
     };
   }
 
+  /**
+   * What was given, for Ray: in its spelling, without defaults, `endpoints`, `scalingTarget` and `client`. Reading it
+   * again gives an equal configuration. Secrets in `runtime_env` and `engine_kwargs` are in it, as in Ray's file.
+   *
+   * @throws {ConfigurationError} for classes that Ray could not import
+   */
+  toServeArgs(): Readonly<Record<string, unknown>> {
+    const init = this.#currentInit();
+    return llmConfigForRay({
+      ...init,
+      // Spelled as Ray spells them.
+      ...("experimentalConfigs" in init ? { experimentalConfigs: this.experimentalConfigs } : {}),
+    });
+  }
+
   /** {@link toPython}, and ours: endpoints and timeouts. API keys, headers and TLS material are left out. */
   toJSON(): Readonly<Record<string, unknown>> {
     const { apiKey: _apiKey, headers: _headers, tls: _tls, ...timeouts } = this.#client;
@@ -308,7 +324,8 @@ export class LLMConfig {
   }
 
   #currentInit(): Readonly<Record<string, unknown>> {
-    return { ...this.#init, engineKwargs: this.#engineKwargs };
+    const unsaid = !("engineKwargs" in this.#init) && Object.keys(this.#engineKwargs).length === 0;
+    return unsaid ? this.#init : { ...this.#init, engineKwargs: this.#engineKwargs };
   }
 
   #acceleratorToPython(): unknown {

@@ -19,6 +19,7 @@ import type { LLMConfig } from "./llm-config.ts";
 import type { LLMDeploymentOptions } from "./llm-config-init.ts";
 import { parseConfigDetailed } from "./parse-config.ts";
 import type { RayCase } from "./ray-case.ts";
+import { builderArgumentsForRay, type RayJson } from "./ray-export.ts";
 
 /** Arguments of `buildPdOpenaiApp` as a user gives them. Ray's `PDServingArgs`. */
 export interface PDServingArgsInit {
@@ -51,6 +52,8 @@ export interface PDServingArgs {
   readonly ingressDeploymentConfig: LLMDeploymentOptions | undefined;
   /** What was accepted but may not do what its author expects. */
   readonly notes: readonly string[];
+  /** The arguments as they were given, for Ray. @throws {ConfigurationError} when Ray could not have them */
+  toRay(): RayJson;
 }
 
 /** Where the side channels of prefill engines start when nothing is said. */
@@ -74,7 +77,7 @@ export function parsePDServingArgs(
     ingressClsConfig: withDefault(ingressClsConfigSchema, { ingressExtraKwargs: {} }),
     ingressDeploymentConfig: withDefault(optionalDeploymentOverrides(), {}),
   });
-  const { value, explicitlySet, userPath } = parseConfigDetailed(schema, input, "PDServingArgs");
+  const { value, given, explicitlySet, userPath } = parseConfigDetailed(schema, input, "PDServingArgs");
   const { prefillConfig, decodeConfig } = value;
   const problems = findProblems(prefillConfig, decodeConfig);
   if (problems.length > 0) {
@@ -93,6 +96,11 @@ export function parsePDServingArgs(
       ? value.ingressDeploymentConfig
       : {},
     notes: findNotes(prefillConfig, decodeConfig),
+    toRay: () =>
+      builderArgumentsForRay("PDServingArgs", given as RayJson, {
+        prefillConfig: prefillConfig.toServeArgs(),
+        decodeConfig: decodeConfig.toServeArgs(),
+      }),
   };
 }
 

@@ -13,6 +13,7 @@ import type { LLMConfig } from "./llm-config.ts";
 import type { LLMDeploymentOptions } from "./llm-config-init.ts";
 import { parseConfigDetailed } from "./parse-config.ts";
 import type { RayCase } from "./ray-case.ts";
+import { builderArgumentsForRay, type RayJson } from "./ray-export.ts";
 
 /** Arguments of `buildOpenaiApp` as a user gives them. Ray's `LLMServingArgs`. */
 export interface LLMServingArgsInit {
@@ -29,6 +30,8 @@ export interface LLMServingArgs {
   readonly llmConfigs: readonly LLMConfig[];
   readonly ingressClsConfig: IngressClsConfig;
   readonly ingressDeploymentConfig: LLMDeploymentOptions;
+  /** The arguments as they were given, for Ray. @throws {ConfigurationError} when Ray could not have them */
+  toRay(): RayJson;
 }
 
 /** Arguments of `buildDpOpenaiApp` as a user gives them. Ray's `DPOpenAiServingArgs`. */
@@ -45,6 +48,8 @@ export interface DPOpenAiServingArgs {
   readonly llmConfig: LLMConfig;
   readonly ingressClsConfig: IngressClsConfig;
   readonly ingressDeploymentConfig: LLMDeploymentOptions | undefined;
+  /** The arguments as they were given, for Ray. @throws {ConfigurationError} when Ray could not have them */
+  toRay(): RayJson;
 }
 
 const noIngressArguments: IngressClsConfig = { ingressExtraKwargs: {} };
@@ -59,7 +64,7 @@ export function parseLLMServingArgs(
     ingressClsConfig: withDefault(ingressClsConfigSchema, noIngressArguments),
     ingressDeploymentConfig: withDefault(deploymentOverrides(), {}),
   });
-  const { value, userPath } = parseConfigDetailed(schema, input, "LLMServingArgs");
+  const { value, given, userPath } = parseConfigDetailed(schema, input, "LLMServingArgs");
   const refuse = (message: string): never => {
     throw new ConfigurationError("LLMServingArgs", [
       { path: userPath(["llmConfigs"]), type: "value_error", message },
@@ -72,7 +77,13 @@ export function parseLLMServingArgs(
   if (new Set(modelIds).size < modelIds.length) {
     refuse("Duplicate models found. Make sure model ids are unique.");
   }
-  return value;
+  return {
+    ...value,
+    toRay: () =>
+      builderArgumentsForRay("LLMServingArgs", given as RayJson, {
+        llmConfigs: value.llmConfigs.map((config) => config.toServeArgs()),
+      }),
+  };
 }
 
 /** Reads the arguments of an application over one data-parallel model, in either spelling. @throws {ConfigurationError} */
@@ -85,11 +96,18 @@ export function parseDPOpenAiServingArgs(
     ingressClsConfig: withDefault(ingressClsConfigSchema, noIngressArguments),
     ingressDeploymentConfig: optionalDeploymentOverrides(),
   });
-  const { value, explicitlySet } = parseConfigDetailed(schema, input, "DPOpenAiServingArgs");
+  const { value, given, explicitlySet } = parseConfigDetailed(schema, input, "DPOpenAiServingArgs");
   const ingressDeploymentConfig = explicitlySet.has("ingressDeploymentConfig")
     ? value.ingressDeploymentConfig
     : {};
-  return { ...value, ingressDeploymentConfig };
+  return {
+    ...value,
+    ingressDeploymentConfig,
+    toRay: () =>
+      builderArgumentsForRay("DPOpenAiServingArgs", given as RayJson, {
+        llmConfig: value.llmConfig.toServeArgs(),
+      }),
+  };
 }
 
 /** Ray's `model_dump()` of either kind of arguments. */

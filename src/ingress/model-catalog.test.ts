@@ -45,7 +45,6 @@ function catalog(
     random: seededRandom(1),
     warn: (message) => warnings.push(message),
     observe: () => undefined,
-    metrics: { enable: () => undefined, page: () => Promise.reject(new Error("not called")) },
   };
   return { models: new ModelCatalog(servers, list, context), clock, warnings };
 }

@@ -58,6 +58,20 @@ export interface KvConnector {
    * other means and a null handle is normal (LMCache, stores).
    */
   readonly requiresHandle: boolean;
+  /**
+   * Where a prefill replica's metadata comes from: its endpoint's `kvMetadata`, or its Mooncake bootstrap server.
+   *
+   * @default "endpoint"
+   */
+  readonly metadataSource?: "endpoint" | "mooncake-bootstrap" | undefined;
+  /**
+   * True when a decode engine takes every request for one whose KV comes from prefill, so that it can't answer alone.
+   *
+   * @default false
+   */
+  readonly decodeNeedsPrefill?: boolean | undefined;
+  /** Texts that endpoints of both sides must have in `kvMetadata`. @default none */
+  readonly endpointMetadata?: readonly string[] | undefined;
   preparePrefillRequest(request: ConnectorRequest, peer: PeerMetadata | undefined): RequestEdits;
   prepareDecodeRequest(
     request: ConnectorRequest,

@@ -18,6 +18,7 @@ export class MooncakeConnector implements KvConnector {
   readonly requiresPeerBinding = true;
   readonly concurrentHandoff = true;
   readonly requiresHandle = false;
+  readonly metadataSource = "mooncake-bootstrap";
 
   preparePrefillRequest(request: ConnectorRequest, peer: PeerMetadata | undefined): RequestEdits {
     const hasRank = peer?.["dp_rank"] !== undefined && peer["dp_rank"] !== null;

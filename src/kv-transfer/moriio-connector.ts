@@ -35,6 +35,7 @@ export class MoriioConnector implements KvConnector {
   readonly requiresPeerBinding = true;
   readonly concurrentHandoff: boolean;
   readonly requiresHandle: boolean;
+  readonly endpointMetadata = ["mori_zmq_address"];
   readonly #decodeMetadata: PeerMetadata | undefined;
 
   /** @throws ConfigurationError when `kv_connector_extra_config.read_mode` is neither true nor false */

@@ -19,6 +19,9 @@ export class MultiConnector implements KvConnector {
   readonly requiresPeerBinding: boolean;
   readonly concurrentHandoff: boolean;
   readonly requiresHandle: boolean;
+  readonly metadataSource: KvConnector["metadataSource"];
+  readonly decodeNeedsPrefill: boolean | undefined;
+  readonly endpointMetadata: KvConnector["endpointMetadata"];
   readonly #first: KvConnector;
 
   constructor(first: KvConnector) {
@@ -26,6 +29,9 @@ export class MultiConnector implements KvConnector {
     this.requiresPeerBinding = first.requiresPeerBinding;
     this.concurrentHandoff = first.concurrentHandoff;
     this.requiresHandle = first.requiresHandle;
+    this.metadataSource = first.metadataSource;
+    this.decodeNeedsPrefill = first.decodeNeedsPrefill;
+    this.endpointMetadata = first.endpointMetadata;
   }
 
   preparePrefillRequest(request: ConnectorRequest, peer: PeerMetadata | undefined): RequestEdits {

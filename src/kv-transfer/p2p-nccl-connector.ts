@@ -23,6 +23,8 @@ export class P2pNcclConnector implements KvConnector {
   readonly requiresPeerBinding = true;
   readonly concurrentHandoff = false;
   readonly requiresHandle = false;
+  readonly decodeNeedsPrefill = true;
+  readonly endpointMetadata = ["zmq_address"];
   readonly #decodeMetadata: PeerMetadata | undefined;
 
   constructor(context: KvConnectorContext = {}) {

@@ -12,11 +12,16 @@ const internalFields = ["kv_transfer_params", "ec_transfer_params"] as const;
 /**
  * Checks that a 200 with JSON really is an answer, and takes out what clients must not see.
  *
+ * @param onUsage hears of the engine's `usage` as it came
  * @returns the body for the client
  * @throws EngineResponseError for an error object under status 200; EngineStreamError when choices are missing or
  *   one of them was not finished
  */
-export function completeAnswer(body: Buffer, origin: EngineErrorOrigin): Uint8Array {
+export function completeAnswer(
+  body: Buffer,
+  origin: EngineErrorOrigin,
+  onUsage?: (usage: unknown) => void,
+): Uint8Array {
   const index = scanAnswer(body, origin);
   if (hasError(index)) throw errorObject(index, origin);
   if (index.kind("choices") !== "array") throw new EngineStreamError(origin, "malformed");
@@ -25,6 +30,7 @@ export function completeAnswer(body: Buffer, origin: EngineErrorOrigin): Uint8Ar
   if (choices.some((choice) => typeof choice?.finish_reason !== "string")) {
     throw new EngineStreamError(origin, "truncated");
   }
+  onUsage?.(index.value("usage"));
   return withoutInternalFields(index);
 }
 

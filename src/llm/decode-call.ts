@@ -73,6 +73,7 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
   #failure: ServeLLMError | undefined;
   #paused = false;
   #settled = false;
+  #usage: unknown;
   #timer: Timer | undefined;
   #stopListening: (() => void) | undefined;
   #resolve!: (response: LLMResponse) => void;
@@ -97,6 +98,11 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
       }, timeouts.firstByteTimeoutMs);
       this.#stopListening = cancel.onCancel((error) => exchange.abort(error));
     });
+  }
+
+  /** What came so far: the stream's events, and the engine's `usage` as it is. */
+  get produced(): { readonly events: number; readonly usage: unknown } {
+    return { events: this.#monitor.eventCount, usage: this.#usage ?? this.#monitor.usage };
   }
 
   pipe(sink: ByteSink): void {
@@ -194,7 +200,9 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
   #answerComplete(): void {
     let body: Uint8Array;
     try {
-      body = completeAnswer(Buffer.concat(this.#chunks, this.#size), this.#init.origin);
+      body = completeAnswer(Buffer.concat(this.#chunks, this.#size), this.#init.origin, (usage) => {
+        this.#usage = usage;
+      });
     } catch (error) {
       this.#fail(error as ServeLLMError);
       return;

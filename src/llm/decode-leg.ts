@@ -1,4 +1,5 @@
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
+import type { CancelToken } from "../internal/cancel-token.ts";
 import type { Clock } from "../internal/clock.ts";
 import type { RequestEdits } from "../kv-transfer/kv-connector.ts";
 import type { ReplicaLease } from "../replicas/replica.ts";
@@ -20,13 +21,20 @@ export interface DecodeLeg {
   readonly clock: Clock;
   readonly answering: AnsweringOptions;
   readonly recorder: TraceRecorder;
+  /** Stops this leg when prefill, running beside it, failed; follows the request's token. @default that token */
+  readonly cancel?: CancelToken | undefined;
   /** The engine's first token is here. */
   readonly onFirstOutput?: (() => void) | undefined;
   /** The engine failed before its first token. */
   readonly onFailure?: ((error: ServeLLMError) => void) | undefined;
+  /** The engine is done with this leg, however it went; called last. */
+  readonly onEnd?: ((error: ServeLLMError | undefined) => void) | undefined;
 }
 
-/** Sends the request; the lease is released when the engine is done with it, however that comes. */
+/**
+ * Sends the request; the lease is released when the engine is done with it, however that comes. Only when prefill,
+ * running beside it, failed before the first token is the lease kept: its slot is good for another try.
+ */
 export async function startDecode(leg: DecodeLeg): Promise<LLMResponse> {
   const { lease, request, clock, answering, recorder } = leg;
   const trace = recorder.leg("decode", lease, leg.requestId);
@@ -35,24 +43,31 @@ export async function startDecode(leg: DecodeLeg): Promise<LLMResponse> {
     stream: request.stream,
     expectedChoices: request.expectedChoices,
     clock,
-    cancel: request.cancel,
+    cancel: leg.cancel ?? request.cancel,
     timeouts: answering.timeouts,
     onFirstOutput: () => {
       recorder.answered(trace);
       leg.onFirstOutput?.();
     },
     onSettled: (outcome, error) => {
-      lease.release(outcome);
-      if (error === undefined) return;
+      recorder.produced(call.produced);
       const begun = trace.answeredMs !== undefined;
-      recorder.legFailed(trace, error);
-      if (begun) recorder.broke(error);
-      else leg.onFailure?.(error);
+      const byPrefill = error !== undefined && error === leg.cancel?.error && error !== request.cancel.error;
+      if (!byPrefill) lease.release(outcome);
+      else if (begun) lease.release("neutral");
+      if (error !== undefined) {
+        recorder.legFailed(trace, error);
+        if (begun) recorder.broke(error);
+        else leg.onFailure?.(error);
+      } else {
+        recorder.legEnded(trace);
+      }
+      leg.onEnd?.(error);
     },
   });
   const response = await call.open(
     lease.replica.http,
-    legRequest(request, leg.requestId, leg.edits, "decode"),
+    recorder.traced(legRequest(request, leg.requestId, leg.edits, "decode"), trace),
   );
   const interval = answering.streamBatchingIntervalMs;
   if (response.kind === "complete" || interval === 0) return response;

@@ -1,3 +1,4 @@
+import { RequestError } from "../errors/request-error.ts";
 import type { LLMRequest } from "./llm-request.ts";
 
 /** Why a request is not disaggregated, or why it no longer is. A closed set: it labels metrics. */
@@ -38,6 +39,28 @@ export function decideBySemantics(request: LLMRequest): DisaggregationDecision {
   return reason === undefined ? disaggregate : { mode: "decode-only", reason };
 }
 
+const canBeDisaggregatedAnyway: ReadonlySet<DecodeOnlyReason> = new Set([
+  "max_tokens",
+  "short_prompt",
+  "custom",
+]);
+
+/**
+ * The decision for a connector whose decode engines can't answer alone: disaggregated if at all possible.
+ *
+ * @throws RequestError 400 when what is asked for can't be disaggregated
+ */
+export function decideForBoundDecode(
+  decision: DisaggregationDecision,
+  connector: string,
+): DisaggregationDecision {
+  if (decision.mode === "pd" || canBeDisaggregatedAnyway.has(decision.reason)) return disaggregate;
+  throw new RequestError(
+    `This model is served through ${connector}, which can't serve such a request (${decision.reason}).`,
+    { code: "not_disaggregable" },
+  );
+}
+
 function reasonAgainst({ body, method }: LLMRequest): DecodeOnlyReason | undefined {
   if (moreThanOne(body.value("n")) || moreThanOne(body.value("best_of"))) return "multiple_choices";
   if (body.value("use_beam_search") === true) return "beam_search";
@@ -47,7 +70,8 @@ function reasonAgainst({ body, method }: LLMRequest): DecodeOnlyReason | undefin
   if (body.value("echo") === true) return "echo";
   const promptLogprobs = body.value("prompt_logprobs");
   if (promptLogprobs !== undefined && promptLogprobs !== null) return "prompt_logprobs";
-  const limit = (method === "chat" ? body.value("max_completion_tokens") : undefined) ?? body.value("max_tokens");
+  const limit =
+    (method === "chat" ? body.value("max_completion_tokens") : undefined) ?? body.value("max_tokens");
   if (typeof limit === "number" && limit <= 1) return "max_tokens";
   return undefined;
 }

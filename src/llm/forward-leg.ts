@@ -1,5 +1,6 @@
 import type { Clock } from "../internal/clock.ts";
 import type { Random } from "../internal/random.ts";
+import type { EngineHttpRequest } from "../replicas/endpoint-client.ts";
 import type { ReplicaLease } from "../replicas/replica.ts";
 import type { AnsweringOptions } from "./answering-options.ts";
 import { ForwardCall } from "./forward-call.ts";
@@ -35,7 +36,10 @@ export function startForward(
     onFirstOutput: () => recorder.answered(trace),
     onSettled: (outcome, error) => {
       lease.release(outcome);
-      if (error === undefined) return;
+      if (error === undefined) {
+        recorder.legEnded(trace);
+        return;
+      }
       const begun = trace.answeredMs !== undefined;
       recorder.legFailed(trace, error);
       if (begun) recorder.broke(error);
@@ -44,11 +48,12 @@ export function startForward(
   const { httpMethod, path, contentType, body, forwardHeaders } = request;
   const headers = ["x-request-id", requestId, ...forwardHeaders];
   if (contentType !== undefined) headers.push("content-type", contentType);
-  return call.open(lease.replica.http, {
+  const engineRequest: EngineHttpRequest = {
     method: httpMethod,
     path,
     headers,
     body: body === undefined ? undefined : [body],
     phase: "decode",
-  });
+  };
+  return call.open(lease.replica.http, recorder.traced(engineRequest, trace));
 }

@@ -1,4 +1,5 @@
 import type { CancelToken } from "../internal/cancel-token.ts";
+import type { RequestTrace } from "../observability/request-trace.ts";
 import type { LLMRequest } from "./llm-request.ts";
 
 /** A request that goes to an answering engine as it came: embeddings, tokenize, audio, Responses, Anthropic messages. */
@@ -31,6 +32,8 @@ export interface ForwardRequest {
   readonly forwardHeaders: readonly string[];
   /** Fires when the client left, gave up, or the request's time is over. */
   readonly cancel: CancelToken;
+  /** Called with the request's story as it begins to be written, by the deployment that serves it. */
+  readonly onTrace?: ((trace: RequestTrace) => void) | undefined;
 }
 
 /** Any request to a model: what admission, routing, retries and traces work with. */

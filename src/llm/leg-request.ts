@@ -1,4 +1,4 @@
-import type { ConnectorRequest, GenerateMethod, RequestEdits } from "../kv-transfer/kv-connector.ts";
+import type { ConnectorRequest, GenerateMethod, PeerMetadata, RequestEdits } from "../kv-transfer/kv-connector.ts";
 import type { JsonObjectIndex } from "../protocol/json-object-index.ts";
 import { spliceJsonObject } from "../protocol/json-splice.ts";
 import type { EngineHttpRequest } from "../replicas/endpoint-client.ts";
@@ -8,11 +8,13 @@ import { enginePath, type LLMRequest } from "./llm-request.ts";
 export class ConnectorRequestView implements ConnectorRequest {
   readonly method: GenerateMethod;
   readonly requestId: string;
+  readonly decodePeer: PeerMetadata | undefined;
   readonly #body: JsonObjectIndex;
 
-  constructor(request: LLMRequest, requestId: string) {
+  constructor(request: LLMRequest, requestId: string, decodePeer: PeerMetadata | undefined) {
     this.method = request.method;
     this.requestId = requestId;
+    this.decodePeer = decodePeer;
     this.#body = request.body;
   }
 

@@ -1,5 +1,6 @@
 import type { CancelToken } from "../internal/cancel-token.ts";
 import type { GenerateMethod } from "../kv-transfer/kv-connector.ts";
+import type { RequestTrace } from "../observability/request-trace.ts";
 import type { JsonObjectIndex } from "../protocol/json-object-index.ts";
 
 /** A generation request on its way through the deployments: read once, never rebuilt. */
@@ -22,6 +23,8 @@ export interface LLMRequest {
   readonly forwardHeaders: readonly string[];
   /** Fires when the client left, gave up, or the request's time is over. */
   readonly cancel: CancelToken;
+  /** Called with the request's story as it begins to be written, by the deployment that serves it. */
+  readonly onTrace?: ((trace: RequestTrace) => void) | undefined;
 }
 
 /** Path of a generation method on an engine. */

@@ -2,6 +2,8 @@ import type { LLMConfig } from "../config/llm-config.ts";
 import { serverDeploymentOptions } from "../config/server-options.ts";
 import { DeploymentUnavailableError } from "../errors/deployment-unavailable-error.ts";
 import { EngineTimeoutError } from "../errors/engine-timeout-error.ts";
+import type { EngineMetricsPage } from "../protocol/merge-metrics.ts";
+import { EngineMetricsReader } from "../replicas/engine-metrics-reader.ts";
 import type { ReplicaLease } from "../replicas/replica.ts";
 import type { DeploymentContext, DeploymentStatusDetails } from "../serve/deployment-context.ts";
 import type { DeploymentInit } from "../serve/deployment.ts";
@@ -36,6 +38,7 @@ export class LLMServer implements LLMServerProtocol {
   readonly pool: EnginePool;
   protected readonly context: DeploymentContext;
   readonly #answering: AnsweringOptions;
+  readonly #engineMetrics: EngineMetricsReader;
   readonly #retryBudget = new RetryBudget(defaultRetryBudget);
 
   /**
@@ -53,6 +56,7 @@ export class LLMServer implements LLMServerProtocol {
     this.context = context;
     this.#answering = answeringOptionsOf(args.llmConfig);
     this.pool = new EnginePool(enginePoolInit(args.llmConfig, context));
+    this.#engineMetrics = new EngineMetricsReader(() => this.pool.replicas.replicas, context);
   }
 
   chat(request: LLMRequest): Promise<LLMResponse> {
@@ -79,6 +83,11 @@ export class LLMServer implements LLMServerProtocol {
     return this.pool.status();
   }
 
+  /** What the engines report of themselves; nothing when the configuration's `logEngineMetrics` is false. */
+  async engineMetrics(): Promise<readonly EngineMetricsPage[]> {
+    return this.llmConfig.logEngineMetrics === false ? [] : this.#engineMetrics.pages();
+  }
+
   checkHealth(): void {
     if (this.pool.status().status === "UNHEALTHY") {
       throw new DeploymentUnavailableError(this.context.name, "it has no healthy replica");
@@ -97,7 +106,7 @@ export class LLMServer implements LLMServerProtocol {
     this.#retryBudget.deposit();
     limitTotalTime(request, this.llmConfig, this.context);
     const attempts = new Attempts(maxRetries, this.#retryBudget, random);
-    const recorder = new TraceRecorder(request, this.context.name, "single", clock);
+    const recorder = new TraceRecorder(request, this.context, "single");
     return answerWithRetries(request, { handle: this.pool.handle, attempts, recorder, clock }, (lease) =>
       send(lease, recorder, { clock, random, answering: this.#answering }),
     );

@@ -1,6 +1,6 @@
+import { readEnvironment } from "../config/environment.ts";
 import type { LLMConfig } from "../config/llm-config.ts";
-import { ConfigurationError } from "../errors/configuration-error.ts";
-import type { KvConnector } from "../kv-transfer/kv-connector.ts";
+import { pdProxyDeploymentOptions } from "../config/server-options.ts";
 import { createKvConnector } from "../kv-transfer/kv-connector-registry.ts";
 import type { PDHealth } from "../observability/pd-health-report.ts";
 import { disagreements, type EngineDisagreement } from "../replicas/engine-disagreements.ts";
@@ -11,9 +11,12 @@ import { answeringOptionsOf } from "./answering-options.ts";
 import { Attempts } from "./attempts.ts";
 import {
   decideBySemantics,
+  decideForBoundDecode,
   disaggregate,
   type DisaggregationDecision,
 } from "./disaggregation-decision.ts";
+import { concurrentHandoff } from "./concurrent-handoff.ts";
+import type { HandoffContext } from "./handoff-context.ts";
 import { KvHolds } from "./kv-holds.ts";
 import type { ForwardRequest } from "./forward-request.ts";
 import type { LLMRequest } from "./llm-request.ts";
@@ -21,9 +24,10 @@ import type { LLMResponse } from "./llm-response.ts";
 import { LLMServer, limitTotalTime } from "./llm-server.ts";
 import type { LLMServerProtocol } from "./llm-server-protocol.ts";
 import { PDHealthMeter } from "./pd-health.ts";
+import { peerDirectoryFor } from "./peer-directory.ts";
 import { type PDProxyOptions, type ResolvedPDProxyOptions, resolvePDProxyOptions } from "./pd-proxy-options.ts";
 import { RetryBudget } from "./retry-budget.ts";
-import { decodeOnly, type HandoffContext, sequentialHandoff } from "./sequential-handoff.ts";
+import { decodeOnly, sequentialHandoff } from "./sequential-handoff.ts";
 import { TraceRecorder } from "./trace-recorder.ts";
 
 /** Arguments of {@link PDProxyServer}: its two pools and its options. */
@@ -39,6 +43,9 @@ export interface PDProxyServerArguments extends PDProxyOptions {
  * 2.58.0. A decode slot is taken before prefill starts, so that nothing has to wait between the two.
  */
 export class PDProxyServer implements LLMServerProtocol {
+  /** Deployments are named after their classes, also when a bundler has renamed them. */
+  static readonly name: string = "PDProxyServer";
+
   readonly llmConfig: LLMConfig;
   protected readonly context: DeploymentContext;
   readonly #prefill: LLMServer;
@@ -52,7 +59,7 @@ export class PDProxyServer implements LLMServerProtocol {
 
   /** Options for `serve.deployment(PDProxyServer).options(...)`. Mirrors Ray's `PDProxyServer.get_deployment_options`. */
   static getDeploymentOptions(_prefillConfig: LLMConfig, _decodeConfig: LLMConfig): DeploymentInit {
-    return { maxOngoingRequests: 1_000_000_000 };
+    return pdProxyDeploymentOptions(readEnvironment().deploymentDefaults) as DeploymentInit;
   }
 
   constructor(args: PDProxyServerArguments, context: DeploymentContext) {
@@ -67,11 +74,15 @@ export class PDProxyServer implements LLMServerProtocol {
     this.#health = new PDHealthMeter(context.name, context.warn);
     this.#holds = new KvHolds(context.clock, this.#options.kvLeaseMs * this.#options.kvLeaseSafety);
     for (const { pool } of [prefillServer, decodeServer]) pool.onIdentified = () => this.#compareSides();
+    const connector = createKvConnector(prefillServer.llmConfig.engineKwargs["kv_transfer_config"], {
+      warn: context.warn,
+    });
     this.#handoff = {
       prefill: prefillServer.pool.handle,
       prefillTimeoutMs: prefillServer.llmConfig.client.prefillTimeoutMs,
       answering: answeringOptionsOf(decodeServer.llmConfig),
-      connector: connectorFor(prefillServer.llmConfig, context),
+      connector,
+      peers: peerDirectoryFor(connector, prefillServer.llmConfig, decodeServer.llmConfig, context),
       holds: this.#holds,
       options: this.#options,
       clock: context.clock,
@@ -119,7 +130,7 @@ export class PDProxyServer implements LLMServerProtocol {
 
   status(): DeploymentStatusDetails {
     const sides = [this.#prefill.status(), this.#decode.status()];
-    const healthy = sides.every((side) => side.status === "HEALTHY");
+    const healthy = sides.every(({ status }) => status !== "UNHEALTHY" && status !== "DEPLOY_FAILED");
     return {
       status: healthy ? "HEALTHY" : "UNHEALTHY",
       statusTrigger: healthy ? "CONFIG_UPDATE_COMPLETED" : "HEALTH_CHECK_FAILED",
@@ -150,8 +161,10 @@ export class PDProxyServer implements LLMServerProtocol {
     this.#retryBudget.deposit();
     limitTotalTime(request, this.llmConfig, this.context);
     const bySemantics = decideBySemantics(request);
-    const decision = bySemantics.mode === "pd" ? this.decide(request) : bySemantics;
-    const recorder = new TraceRecorder(request, this.context.name, "pd", clock);
+    const wanted = bySemantics.mode === "pd" ? this.decide(request) : bySemantics;
+    const { connector } = this.#handoff;
+    const decision = connector.decodeNeedsPrefill ? decideForBoundDecode(wanted, connector.name) : wanted;
+    const recorder = new TraceRecorder(request, this.context, "pd");
     if (decision.mode === "decode-only") {
       this.#health.decodeOnly(decision.reason);
       recorder.decodeOnly(decision.reason);
@@ -159,22 +172,8 @@ export class PDProxyServer implements LLMServerProtocol {
     const attempts = new Attempts(this.#options.maxRetries, this.#retryBudget, random);
     return answerWithRetries(request, { handle: this.#decode.pool.handle, attempts, recorder, clock }, (lease) =>
       decision.mode === "pd"
-        ? sequentialHandoff(request, lease, { attempts, recorder }, this.#handoff)
+        ? (connector.concurrentHandoff ? concurrentHandoff : sequentialHandoff)(request, lease, { attempts, recorder }, this.#handoff)
         : decodeOnly(request, lease, recorder, this.#handoff),
     );
   }
-}
-
-function connectorFor(config: LLMConfig, context: DeploymentContext): KvConnector {
-  const connector = createKvConnector(config.engineKwargs["kv_transfer_config"], { warn: context.warn });
-  if (!connector.requiresPeerBinding && !connector.concurrentHandoff) return connector;
-  throw new ConfigurationError("PDProxyServer", [
-    {
-      path: ["engineKwargs", "kv_transfer_config", "kv_connector"],
-      message: `${connector.name} needs a handoff that is not supported yet`,
-      type: "value_error",
-      expected: "a connector with a sequential, late-bound handoff, for example NixlConnector",
-      received: connector.name,
-    },
-  ]);
 }

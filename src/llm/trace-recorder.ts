@@ -1,23 +1,32 @@
 import { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { Clock } from "../internal/clock.ts";
-import { publishRequest } from "../observability/channels.ts";
+import { publishLegEnd, publishLegStart, publishRequest, publishRequestStart } from "../observability/channels.ts";
 import type { LegTrace, RequestTrace } from "../observability/request-trace.ts";
+import { tokenUsageOf } from "../observability/token-usage.ts";
+import type { EngineHttpRequest } from "../replicas/endpoint-client.ts";
 import type { ReplicaLease } from "../replicas/replica.ts";
+import type { DeploymentContext } from "../serve/deployment-context.ts";
 import type { DecodeOnlyReason } from "./disaggregation-decision.ts";
 import type { ModelRequest } from "./forward-request.ts";
 
-/** Writes the story of one request while it happens, and publishes it when the request is over. */
+/** Writes the story of one request while it happens, and hands it out when the request is over. */
 export class TraceRecorder {
   readonly trace: RequestTrace;
   readonly #clock: Clock;
   readonly #began: number;
+  #legHeaders: Map<LegTrace, ReadonlyMap<string, string>> | undefined;
 
-  constructor(request: ModelRequest, deployment: string, mode: RequestTrace["mode"], clock: Clock) {
+  constructor(
+    request: ModelRequest,
+    context: Pick<DeploymentContext, "name" | "clock" | "observe">,
+    mode: RequestTrace["mode"],
+  ) {
+    const { clock } = context;
     this.#clock = clock;
     this.#began = clock.now();
     this.trace = {
       requestId: request.requestId,
-      deployment,
+      deployment: context.name,
       model: request.modelId,
       method: request.method,
       stream: request.stream,
@@ -29,13 +38,21 @@ export class TraceRecorder {
       endMs: undefined,
       retries: 0,
       legs: [],
+      events: undefined,
+      usage: undefined,
       outcome: undefined,
       errorCode: undefined,
     };
+    request.onTrace?.(this.trace);
+    publishRequestStart(this.trace, request.forwardHeaders);
     request.cancel.onEnd(() => {
       const { trace } = this;
-      trace.endMs = this.#elapsed();
       trace.outcome ??= request.cancel.cancelled ? "cancelled" : "success";
+      if (trace.outcome === "cancelled") trace.errorCode ??= codeOf(request.cancel.error);
+      // An engine may close its stream a moment after the answer is whole.
+      for (const leg of trace.legs) this.#endLeg(leg);
+      trace.endMs = this.#elapsed();
+      context.observe(trace);
       publishRequest(trace);
     });
   }
@@ -49,28 +66,55 @@ export class TraceRecorder {
     this.trace.reason = reason;
   }
 
-  /** A leg was sent. */
+  /** A leg is about to be sent. */
   leg(leg: LegTrace["leg"], lease: ReplicaLease, engineRequestId: string): LegTrace {
+    const { replica, choice } = lease;
     const entry: LegTrace = {
       leg,
-      replica: lease.replica.id,
+      deployment: replica.deployment,
+      replica: replica.id,
+      publicName: replica.publicName,
       engineRequestId,
+      choice,
       sentMs: this.#elapsed(),
       answeredMs: undefined,
+      endMs: undefined,
       failure: undefined,
     };
     this.trace.legs.push(entry);
+    const headers = publishLegStart(this.trace, entry);
+    if (headers !== undefined) (this.#legHeaders ??= new Map()).set(entry, headers);
     return entry;
   }
 
+  /** The request of a leg with the trace context of that leg, where somebody traces; else the client's own stays. */
+  traced(request: EngineHttpRequest, leg: LegTrace): EngineHttpRequest {
+    const own = this.#legHeaders?.get(leg);
+    return own === undefined ? request : { ...request, headers: withHeaders(request.headers, own) };
+  }
+
+  /** A leg has answered: prefill with all it has, decode with its first token. */
   answered(entry: LegTrace): void {
     entry.answeredMs = this.#elapsed();
     if (entry.leg === "decode") this.trace.firstTokenMs = entry.answeredMs;
+    else this.#endLeg(entry);
+  }
+
+  /** The engine is done with a decode leg, and nothing went wrong. */
+  legEnded(entry: LegTrace): void {
+    this.#endLeg(entry);
   }
 
   legFailed(entry: LegTrace, error: unknown): void {
     entry.answeredMs ??= this.#elapsed();
     entry.failure = codeOf(error);
+    this.#endLeg(entry);
+  }
+
+  /** What the engine sent of its answer. */
+  produced({ events, usage }: { readonly events: number; readonly usage: unknown }): void {
+    this.trace.events = this.trace.stream ? events : undefined;
+    this.trace.usage = tokenUsageOf(usage);
   }
 
   /** The request ends with an error instead of an answer. */
@@ -85,9 +129,25 @@ export class TraceRecorder {
     this.trace.outcome = this.trace.errorCode === "client_closed_request" ? "cancelled" : "broken";
   }
 
+  #endLeg(entry: LegTrace): void {
+    if (entry.endMs !== undefined) return;
+    entry.endMs = this.#elapsed();
+    publishLegEnd(this.trace, entry);
+  }
+
   #elapsed(): number {
     return this.#clock.now() - this.#began;
   }
+}
+
+/** Flat headers with some of them replaced or added. */
+function withHeaders(headers: readonly string[], own: ReadonlyMap<string, string>): readonly string[] {
+  const kept: string[] = [];
+  for (let index = 0; index + 1 < headers.length; index += 2) {
+    if (!own.has(headers[index]!)) kept.push(headers[index]!, headers[index + 1]!);
+  }
+  for (const [name, value] of own) kept.push(name, value);
+  return kept;
 }
 
 function codeOf(error: unknown): string {

@@ -1,14 +1,45 @@
+import type { TokenUsage } from "./token-usage.ts";
+
+/** A replica that was looked at for one leg, as it was then. */
+export interface RoutingCandidate {
+  /** Replica id within its deployment. */
+  readonly replica: string;
+  /** Requests this process had on it. */
+  readonly inFlight: number;
+  /** What its engine had last said of its own load; undefined when it was not asked. */
+  readonly engineLoad:
+    | { readonly running: number; readonly waiting: number; readonly kvCacheUsage: number }
+    | undefined;
+}
+
+/** How the replica of one leg was found. */
+export interface RoutingChoice {
+  /** Replicas that would have done, busy or not. */
+  readonly considered: number;
+  /** The router's most preferred ones, best first; at most four. */
+  readonly ranked: readonly RoutingCandidate[];
+  /** Milliseconds the request waited for a slot. */
+  readonly queuedMs: number;
+}
+
 /** One call to an engine within a request. */
 export interface LegTrace {
   readonly leg: "prefill" | "decode";
+  /** Name of the deployment whose replica it went to. */
+  readonly deployment: string;
   /** Replica id within its deployment. */
   readonly replica: string;
+  /** The replica's name for outsiders: the endpoint's `name`, or a word that says nothing of its URL. */
+  readonly publicName: string;
   /** Id the engine knew it by. */
   readonly engineRequestId: string;
+  readonly choice: RoutingChoice | undefined;
   /** Milliseconds since the request began. */
   readonly sentMs: number;
   /** Milliseconds since the request began at which it answered (decode: its first token) or failed. */
   answeredMs: number | undefined;
+  /** Milliseconds since the request began at which the engine was done with it. */
+  endMs: number | undefined;
   /** Error code when it failed. */
   failure: string | undefined;
 }
@@ -46,6 +77,10 @@ export interface RequestTrace {
   /** Further tries that were made. */
   retries: number;
   readonly legs: LegTrace[];
+  /** Events with parts of the answer that passed by; undefined for an answer that came whole. */
+  events: number | undefined;
+  /** Tokens as the engine counted them; undefined when it did not say. */
+  usage: TokenUsage | undefined;
   outcome: RequestOutcome | undefined;
   /** Error code when it did not succeed. */
   errorCode: string | undefined;

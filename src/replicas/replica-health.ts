@@ -41,6 +41,7 @@ export class ReplicaHealth {
   #state: ReplicaHealthState = "healthy";
   #failures = 0;
   #ejections = 0;
+  #totalEjections = 0;
   #timer: Timer | undefined;
   #disposed = false;
 
@@ -57,6 +58,11 @@ export class ReplicaHealth {
   /** How often outcomes ejected it since it was last well for sure. */
   get ejections(): number {
     return this.#ejections;
+  }
+
+  /** How often outcomes ejected it, ever. */
+  get totalEjections(): number {
+    return this.#totalEjections;
   }
 
   /**
@@ -102,6 +108,7 @@ export class ReplicaHealth {
       this.#options.maxEjectionMs,
     );
     this.#ejections += 1;
+    this.#totalEjections += 1;
     this.#enter("ejected");
     this.#timer = this.#clock.setTimer(() => {
       if (this.#state === "ejected") this.#enter("probing");

@@ -1,6 +1,8 @@
 import type { ClientConfig } from "../config/client-config.ts";
 import type { Endpoint } from "../config/endpoint.ts";
 import type { Clock } from "../internal/clock.ts";
+import type { RoutingChoice } from "../observability/request-trace.ts";
+import { hash32 } from "../routing/murmur3.ts";
 import type { EngineLoad, ReplicaView } from "../routing/request-router.ts";
 import { EndpointClient } from "./endpoint-client.ts";
 import type { ServedModel } from "./served-model.ts";
@@ -44,6 +46,9 @@ export class Replica implements ReplicaView {
   readonly id: string;
   /** `Deployment#replica`, for errors and logs. */
   readonly fullName: string;
+  readonly deployment: string;
+  /** For outsiders, to whom an endpoint's URL is no business: its `name`, or `replica-` and a hash of its id. */
+  readonly publicName: string;
   readonly endpoint: Endpoint;
   readonly http: EndpointClient;
   readonly maxOngoingRequests: number;
@@ -69,6 +74,8 @@ export class Replica implements ReplicaView {
   constructor(init: ReplicaInit) {
     this.id = init.id;
     this.fullName = `${init.deployment}#${init.id}`;
+    this.deployment = init.deployment;
+    this.publicName = init.endpoint.name === undefined ? `replica-${hashOf(init.id)}` : init.id;
     this.endpoint = init.endpoint;
     this.maxOngoingRequests = init.maxOngoingRequests;
     this.rank = init.endpoint.rank;
@@ -95,6 +102,11 @@ export class Replica implements ReplicaView {
 
   get ejections(): number {
     return this.#health.ejections;
+  }
+
+  /** How often outcomes ejected it, ever. */
+  get totalEjections(): number {
+    return this.#health.totalEjections;
   }
 
   /** Calls that ended well, ever. */
@@ -189,11 +201,17 @@ export class Replica implements ReplicaView {
   }
 }
 
+function hashOf(text: string): string {
+  return hash32(text).toString(16).padStart(8, "0");
+}
+
 /** The right to one slot on one replica. Bound to the replica itself, so a removed and re-added endpoint is not confused. */
 export class ReplicaLease {
   readonly replica: Replica;
   /** It is the request that tries whether the replica is well again. */
   readonly probe: boolean;
+  /** How it was found; for those who want to know why. */
+  choice: RoutingChoice | undefined;
   /** Called once, when the slot has been given back. */
   onReleased: (() => void) | undefined;
   #released = false;

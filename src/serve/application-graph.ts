@@ -1,5 +1,5 @@
 import { ConfigurationError } from "../errors/configuration-error.ts";
-import type { ApplicationEnvironment, ApplicationNode, DeploymentInstance } from "./deployment-context.ts";
+import type { ApplicationNode, DeploymentContext, DeploymentInstance } from "./deployment-context.ts";
 
 /** The instances of a bound graph. */
 export interface ApplicationGraph {
@@ -17,7 +17,7 @@ export interface ApplicationGraph {
 export function buildGraph(
   root: ApplicationNode,
   nodeOf: (value: unknown) => ApplicationNode | undefined,
-  environment: ApplicationEnvironment,
+  environment: Omit<DeploymentContext, "name" | "options">,
 ): ApplicationGraph {
   const instances = new Map<string, DeploymentInstance>();
   const made = new Map<ApplicationNode, DeploymentInstance>();

@@ -6,9 +6,23 @@ import { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
 import { systemClock } from "../internal/clock.ts";
 import { systemRandom } from "../internal/random.ts";
+import type { MetricsRegistry } from "../observability/metric-set.ts";
 import type { PDHealth } from "../observability/pd-health-report.ts";
+import type { RequestTrace } from "../observability/request-trace.ts";
 import { toOpenAIError } from "../protocol/openai-error.ts";
 import { type ApplicationGraph, buildGraph } from "./application-graph.ts";
+import { ApplicationObserver } from "./application-observer.ts";
+import type { RayService, RayServiceOptions } from "./ray-service.ts";
+import {
+  type Exportable,
+  notExportable,
+  rayServiceFor,
+  type ServeConfigDocument,
+  serveConfigOf,
+  type ServeConfigOptions,
+} from "./serve-export.ts";
+import { warnOnce } from "./warn-once.ts";
+import { yamlText } from "./yaml-text.ts";
 import type {
   ApplicationEnvironment,
   ApplicationNode,
@@ -16,26 +30,7 @@ import type {
   DeploymentInstance,
   DeploymentStatusDetails,
 } from "./deployment-context.ts";
-
-/** Ray's application statuses. */
-export type ApplicationStatus =
-  | "NOT_STARTED"
-  | "DEPLOYING"
-  | "DEPLOY_FAILED"
-  | "RUNNING"
-  | "UNHEALTHY"
-  | "DELETING";
-
-/** State of an application. Mirrors an entry of Ray's `serve.status().applications`. */
-export interface ApplicationStatusOverview {
-  readonly status: ApplicationStatus;
-  readonly message: string;
-  /** Milliseconds since 1970 of the last start; null before. */
-  readonly lastDeployedMs: number | null;
-  /** Requests being answered. */
-  readonly inFlight: number;
-  readonly deployments: Readonly<Record<string, DeploymentStatusDetails>>;
-}
+import type { ApplicationStatus, ApplicationStatusOverview, ShutdownOptions } from "./application-status.ts";
 
 /** An instance that answers HTTP. */
 interface HttpRoot extends DeploymentInstance {
@@ -50,12 +45,6 @@ export type BeginRequest = (cancel: CancelToken) => Promise<void>;
 export type HandleOf<Instance> = Instance extends { createHandle(begin: BeginRequest): infer Handle }
   ? Handle
   : never;
-
-/** How to stop. */
-export interface ShutdownOptions {
-  /** Milliseconds that running requests get to finish. @default 20000, as Ray's `graceful_shutdown_timeout_s` */
-  readonly graceMs?: number | undefined;
-}
 
 /**
  * A bound graph of deployments: what builders return, what users mount. Mirrors Ray's `Application`.
@@ -81,11 +70,17 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
   #stopping: Promise<void> | undefined;
   #handle: unknown;
   #notes: readonly string[] = [];
+  #exportable: Exportable | undefined;
+  readonly #observer: ApplicationObserver;
   readonly #inFlight = new Set<CancelToken>();
   #onIdle: (() => void) | undefined;
 
   constructor(node: ApplicationNode<Instance>) {
     this.node = node;
+    this.#observer = new ApplicationObserver(node.name, () => ({
+      ...this.status(),
+      pdHealth: this.pdHealth(),
+    }));
     const service = (request: HttpRequest): Promise<HttpResponse> => this.#serve(request);
     this.handler = nodeHandler(service);
     this.fetch = fetchHandler(service);
@@ -127,6 +122,53 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
   withNotes(notes: readonly string[]): this {
     this.#notes = [...this.#notes, ...notes];
     return this;
+  }
+
+  /** @internal Used by builders: what Ray would build this application from. */
+  withExport(exportable: Exportable): this {
+    this.#exportable = exportable;
+    return this;
+  }
+
+  /** @internal @throws ConfigurationError when no builder made it */
+  get exportable(): Exportable {
+    if (this.#exportable === undefined) throw notExportable(this.name);
+    return this.#exportable;
+  }
+
+  /**
+   * The config file with which Ray's `serve deploy` runs the same application: an object, or YAML text. What only
+   * this library has (`endpoints`, `client`, options of its ingress) is left out.
+   *
+   * @throws ConfigurationError when the graph was put together by hand, or a class in it has no import path
+   */
+  toServeConfig(options: ServeConfigOptions & { readonly format: "yaml" }): string;
+  toServeConfig(
+    options?: ServeConfigOptions & { readonly format?: "object" | undefined },
+  ): ServeConfigDocument;
+  toServeConfig({
+    format,
+    ...options
+  }: ServeConfigOptions & { readonly format?: "object" | "yaml" | undefined } = {}):
+    | ServeConfigDocument
+    | string {
+    const document = serveConfigOf(this.exportable, options);
+    return format === "yaml" ? yamlText(document) : document;
+  }
+
+  /**
+   * The KubeRay manifest (`ray.io/v1` RayService) that runs the same application: an object, or YAML text.
+   *
+   * @throws ConfigurationError as {@link toServeConfig}, and for names that Kubernetes would refuse
+   */
+  toRayService(options: RayServiceOptions & { readonly format: "yaml" }): string;
+  toRayService(options: RayServiceOptions & { readonly format?: "object" | undefined }): RayService;
+  toRayService({
+    format,
+    ...options
+  }: RayServiceOptions & { readonly format?: "object" | "yaml" | undefined }): RayService | string {
+    const manifest = rayServiceFor(this.exportable, options);
+    return format === "yaml" ? yamlText(manifest) : manifest;
   }
 
   /** Opens the pools and starts the background work. Safe to call again; every call waits for the same start. */
@@ -185,6 +227,31 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
   }
 
   /**
+   * The story of one of the last 1,000 requests that are over: which replicas, when, what was tried again and why.
+   *
+   * @param requestId the `x-request-id` of its answer
+   */
+  explain(requestId: string): RequestTrace | undefined {
+    return this.#observer.explain(requestId);
+  }
+
+  /** Has the application's metrics counted in a `prom-client` registry of yours, from now on. */
+  useMetrics(registry: MetricsRegistry): this {
+    this.#observer.use(registry);
+    return this;
+  }
+
+  /**
+   * Metrics in Prometheus' text format: this library's, counted since the first call of this or {@link useMetrics},
+   * and those of the engines, asked now, of deployments with `logEngineMetrics`.
+   */
+  async metrics(): Promise<string> {
+    const instances = [...(this.#graph?.instances.values() ?? [])];
+    const pages = await Promise.all(instances.map((instance) => instance.engineMetrics?.() ?? []));
+    return this.#observer.page(pages.flat());
+  }
+
+  /**
    * Stops: new requests get 503, running ones may finish within `graceMs`, then they end with an error. Afterwards no
    * socket, timer or listener is left. Safe to call again; every call waits for the same end.
    */
@@ -198,7 +265,10 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
   }
 
   #root(): Instance {
-    this.#graph ??= buildGraph(this.node, nodeOf, this.#environment);
+    this.#graph ??= buildGraph(this.node, nodeOf, {
+      ...this.#environment,
+      observe: (trace) => this.#observer.observe(trace),
+    });
     return this.#graph.root as Instance;
   }
 
@@ -284,13 +354,4 @@ function noIngress(name: string): ServeLLMError {
     status: 500,
     type: "configuration_error",
   });
-}
-
-function warnOnce(): (message: string) => void {
-  const seen = new Set<string>();
-  return (message) => {
-    if (seen.has(message)) return;
-    seen.add(message);
-    process.emitWarning(message, "ServeLLMWarning");
-  };
 }

@@ -121,6 +121,7 @@ describe("the background work", () => {
       expect(paths(engine)).toEqual(expected.toSorted());
       expect(replica()).toEqual({
         id: "a",
+        ejections: 0,
         url: engine.url,
         state: "RUNNING",
         health: "healthy",

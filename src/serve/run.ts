@@ -1,6 +1,7 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Application, ApplicationStatusOverview, HandleOf, ShutdownOptions } from "./application.ts";
+import type { Application, HandleOf } from "./application.ts";
+import type { ApplicationStatusOverview, ShutdownOptions } from "./application-status.ts";
 import type { DeploymentInstance } from "./deployment-context.ts";
 
 /** Where `serve.run` listens. */

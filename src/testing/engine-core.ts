@@ -10,6 +10,7 @@ import type { ResolvedMockOptions } from "./mock-engine-options.ts";
 import { RequestJournal } from "./request-journal.ts";
 import { seededRandom } from "./seeded-random.ts";
 import { KvFetcher } from "./kv-fetcher.ts";
+import { connectorRules, type ConnectorRules } from "./mock-connectors.ts";
 
 /** A request that is generating, as far as the engine has to reach it. */
 export interface RunningGeneration {
@@ -28,6 +29,7 @@ export class EngineCore {
   readonly random: Random;
   readonly ledger: KvLedger;
   readonly scheduler: EngineScheduler;
+  readonly connector: ConnectorRules;
   readonly metrics = new EngineMetrics();
   readonly journal: RequestJournal;
   readonly faults: FaultSchedule;
@@ -55,6 +57,7 @@ export class EngineCore {
     this.random = options.seed === undefined ? systemRandom : seededRandom(options.seed);
     this.ledger = new KvLedger(options.clock, options.numBlocks, options.kvLeaseMs);
     this.scheduler = new EngineScheduler(this.ledger, options.maxNumSeqs);
+    this.connector = connectorRules(options.kvConnector, options.moriioReadMode);
     this.kvFetcher = this.newKvFetcher();
     this.journal = new RequestJournal(options.journalLimit);
     this.faults = new FaultSchedule(this.random, options.faults);
@@ -63,12 +66,17 @@ export class EngineCore {
   }
 
   newKvFetcher(): KvFetcher {
-    const { kvConnector, clock, kvLeaseMs } = this.options;
-    return new KvFetcher(kvConnector, clock, kvLeaseMs);
+    const { clock, kvLeaseMs } = this.options;
+    return new KvFetcher(this.connector, clock, kvLeaseMs);
   }
 
-  get usesMooncake(): boolean {
-    return this.options.kvConnector === "MooncakeConnector";
+  /** Its address in the request ids of connectors that find each other by them. */
+  get kvAddress(): string {
+    const { host, kvConnector } = this.options;
+    const port = this.sideChannelPort;
+    return kvConnector === "MoRIIOConnector"
+      ? `host:${host},handshake:${port},notify:${port}`
+      : `${host}:${port}`;
   }
 
   get issuer(): HandleIssuer {
@@ -90,16 +98,18 @@ export class EngineCore {
 
   /** True when these parameters make this engine fetch KV. */
   fetchesKv(kv: KvParams | undefined): kv is KvParams {
-    return kv?.doRemotePrefill === true && !kv.doRemoteDecode && this.options.kvConnector !== null;
+    return kv?.doRemotePrefill === true && !kv.doRemoteDecode && this.#movesKv;
   }
 
   /** True when the handle names everything needed to fetch its KV. */
   isComplete(kv: KvParams): boolean {
-    if (this.usesMooncake) {
-      return kv.transferId !== undefined && kv.engineId !== undefined && kv.bootstrapAddress !== undefined;
-    }
-    const hasRequestId = kv.requestId !== undefined || this.options.handleFormat.omitRequestId === true;
-    return kv.engineId !== undefined && kv.host !== undefined && kv.port !== undefined && hasRequestId;
+    const { omitRequestId } = this.options.handleFormat;
+    return this.connector.isComplete(omitRequestId === true ? { ...kv, requestId: "" } : kv);
+  }
+
+  /** True when engines with its connector fetch KV from one another. */
+  get #movesKv(): boolean {
+    return this.connector.locate !== connectorRules(null, false).locate;
   }
 
   /**
@@ -108,7 +118,7 @@ export class EngineCore {
    */
   releaseHandle(kv: KvParams | undefined): void {
     if (!this.fetchesKv(kv)) return;
-    if (!this.isComplete(kv) || !(kv.hasBlockIds || this.usesMooncake)) this.onDeath();
+    if (!this.isComplete(kv) || (this.connector.namesBlocks && !kv.hasBlockIds)) this.onDeath();
     else this.kvFetcher.release(kv);
   }
 }

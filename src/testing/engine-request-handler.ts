@@ -6,7 +6,7 @@ import type { EngineCore } from "./engine-core.ts";
 import { EngineRefusal } from "./engine-refusal.ts";
 import { engineRoutes } from "./engine-routes.ts";
 import { isArrivalFault, type ArrivalFault, type Fault } from "./fault-plan.ts";
-import { generate, phaseOfBody } from "./generate-route.ts";
+import { generate, phaseOfRequest } from "./generate-route.ts";
 import type { JournalEntry } from "./request-journal.ts";
 import type { GenerateKind, RequestBody } from "./request-fields.ts";
 
@@ -76,7 +76,7 @@ export class EngineRequestHandler {
         chunks.length === 1 ? (chunks[0] as Buffer).toString() : Buffer.concat(chunks).toString();
       entry.body = parseJson(entry.bodyText);
       const kind = generatingRoutes[path];
-      if (kind !== undefined && entry.method === "POST") entry.phase = phaseOfBody(entry.body);
+      if (kind !== undefined && entry.method === "POST") entry.phase = phaseOfRequest(core, entry);
       const fault = core.faults.next(path, entry.phase, connection.requests > 1);
       writer.fault = fault;
       const proceed = (): void => {

@@ -4,13 +4,26 @@ import { badRequest, engineDeadError, EngineRefusal, validationError } from "./e
 import type { Fault, MockPhase } from "./fault-plan.ts";
 import { Generation } from "./generation.ts";
 import { phaseOf, readGenerationRequest, type GenerationRequest } from "./generation-request.ts";
-import { readKvParams } from "./kv-params.ts";
+import { readKvParams, type KvParams } from "./kv-params.ts";
+import type { JournalEntry } from "./request-journal.ts";
 import { checkFields, type GenerateKind, type RequestBody } from "./request-fields.ts";
 
-/** Part a request plays, from its body, whatever else is wrong with it. */
-export function phaseOfBody(body: unknown): MockPhase {
-  if (typeof body !== "object" || body === null) return "aggregated";
-  return phaseOf(readKvParams((body as RequestBody)["kv_transfer_params"], ""));
+/** Part a request plays, from its body and its id, whatever else is wrong with it. */
+export function phaseOfRequest(core: EngineCore, { body, headers }: JournalEntry): MockPhase {
+  const kv = kvOf(core, body, "", firstOf(headers["x-request-id"]) ?? idOf(body));
+  return phaseOf(kv === "unreadable" ? undefined : kv);
+}
+
+/** What a request asks of the KV connector. */
+function kvOf(
+  core: EngineCore,
+  body: unknown,
+  bodyText: string,
+  requestId: string | undefined,
+): KvParams | undefined | "unreadable" {
+  const params =
+    typeof body === "object" && body !== null ? (body as RequestBody)["kv_transfer_params"] : undefined;
+  return core.connector.read(readKvParams(params, bodyText), requestId, core.kvAddress);
 }
 
 /**
@@ -30,27 +43,32 @@ export function generate(
     return undefined;
   }
   const { bodyText, headers } = writer.entry;
+  const externalId = firstOf(headers["x-request-id"]) ?? idOf(body);
+  const kv = kvOf(core, body, bodyText, externalId);
+  if (kv === "unreadable") {
+    refuse(writer, engineDeadError());
+    core.onDeath();
+    return undefined;
+  }
   let request: GenerationRequest;
   try {
     const fields = checkFields(kind, requireJson(headers["content-type"], bodyText, body));
     const model = typeof fields["model"] === "string" ? fields["model"] : "";
     const adapter = core.adapters.has(model) ? model : undefined;
     if (model !== "" && adapter === undefined && model !== core.options.model) throw unknownModel(model);
-    request = readGenerationRequest(kind, fields, bodyText, {
+    request = readGenerationRequest(kind, fields, {
       maxModelLen: core.options.maxModelLen,
       defaultMaxTokens: core.options.defaultMaxTokens,
       adapter,
+      kv,
     });
   } catch (error) {
     if (!(error instanceof EngineRefusal)) throw error;
     refuse(writer, error);
-    if (typeof body === "object" && body !== null) {
-      core.releaseHandle(readKvParams((body as RequestBody)["kv_transfer_params"], bodyText));
-    }
+    core.releaseHandle(kv);
     return undefined;
   }
   if (fault?.kind === "wrongFraming") request = { ...request, stream: !request.stream };
-  const externalId = firstOf(headers["x-request-id"]) ?? idOf(body);
   const refusal = refusedByEngine(core, externalId, firstOf(headers["x-data-parallel-rank"]));
   if (refusal !== undefined) {
     if (request.stream) {
@@ -116,7 +134,7 @@ function refusedByEngine(
 }
 
 function idOf(body: unknown): string | undefined {
-  const id = (body as RequestBody)["request_id"];
+  const id = typeof body === "object" && body !== null ? (body as RequestBody)["request_id"] : undefined;
   return typeof id === "string" && id !== "" ? id : undefined;
 }
 

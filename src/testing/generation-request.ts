@@ -1,7 +1,7 @@
 import { renderChatPrompt } from "./chat-template.ts";
 import { badRequest } from "./engine-refusal.ts";
 import type { MockPhase } from "./fault-plan.ts";
-import { readKvParams, type KvParams } from "./kv-params.ts";
+import type { KvParams } from "./kv-params.ts";
 import { completionPromptTokens } from "./mock-answer.ts";
 import { encodeText, hashTokens } from "./mock-tokenizer.ts";
 import { checkSampling, type GenerateKind, type RequestBody } from "./request-fields.ts";
@@ -42,6 +42,8 @@ export interface GenerationLimits {
   readonly defaultMaxTokens: number | undefined;
   /** The adapter the request's model is, if it is one. */
   readonly adapter: string | undefined;
+  /** What the request asks of the KV connector. */
+  readonly kv: KvParams | undefined;
 }
 
 /** Which part a request plays, by what it asks for. */
@@ -58,10 +60,9 @@ export function phaseOf(kv: KvParams | undefined): MockPhase {
 export function readGenerationRequest(
   kind: GenerateKind,
   body: RequestBody,
-  bodyText: string,
   limits: GenerationLimits,
 ): GenerationRequest {
-  const kv = readKvParams(body["kv_transfer_params"], bodyText);
+  const { kv } = limits;
   const isChat = kind === "chat";
   const prompts = (isChat ? [chatPrompt(body, kv)] : completionPrompts(body["prompt"])).map((tokens) =>
     truncate(tokens, integer(body["truncate_prompt_tokens"]), limits.maxModelLen),

@@ -90,7 +90,7 @@ export class Generation implements SchedulerJob, RunningGeneration {
     if (request.stream) this.writer.head(200, { "content-type": "text/event-stream; charset=utf-8" });
     this.#phase = "waiting";
     if (core.fetchesKv(request.kv)) {
-      if (request.kv.blockIds.length === 0 && !core.usesMooncake) {
+      if (request.kv.blockIds.length === 0 && core.connector.namesBlocks) {
         core.onDeath();
         return;
       }
@@ -111,7 +111,7 @@ export class Generation implements SchedulerJob, RunningGeneration {
     this.#blockIds = blockIds;
     this.#heartbeat?.cancel();
     if (!core.fetchesKv(request.kv)) {
-      this.#compute(this.promptTokens);
+      this.#compute(this.#stored() ? 0 : this.promptTokens);
       return;
     }
     core.deferred++;
@@ -203,6 +203,14 @@ export class Generation implements SchedulerJob, RunningGeneration {
     const handle = prefillHandle(this, this.#blockIds);
     this.close(this.replies[0]?.finishReason ?? "stop", handle.pinned);
     return handle.text;
+  }
+
+  /** Its KV lies in the store that the engines share. */
+  #stored(): boolean {
+    const { kvStore } = this.core.options;
+    const found = kvStore?.take(this.request.fingerprint) === true;
+    if (found) this.#cachedTokens = Math.max(0, this.promptTokens - 1);
+    return found;
   }
 
   #beat(): void {

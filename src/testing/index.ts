@@ -1,7 +1,8 @@
 export { FakeClock, type FakeClockOptions } from "./fake-clock.ts";
 export type { Fault, FaultMatch, FaultPlan, FaultRule, MockPhase } from "./fault-plan.ts";
 export type { KvClaim, KvLedger, KvOutcome, KvRefusal, PinnedKv, RejectedClaim } from "./kv-ledger.ts";
-export type { MockKvConnector } from "./kv-fetcher.ts";
+export type { MockKvConnector, MockStoreConnector } from "./mock-connectors.ts";
+export { MockKvStore } from "./mock-kv-store.ts";
 export type { HandleFormat } from "./kv-params.ts";
 export { mockAnswer, type MockAnswerRequest } from "./mock-answer.ts";
 export type { MockLatency, MockVLLMEngineOptions, ResolvedMockOptions } from "./mock-engine-options.ts";

@@ -1,21 +1,18 @@
 import type { Clock } from "../internal/clock.ts";
 import { claimOf, type KvParams } from "./kv-params.ts";
-import { queryBootstrap } from "./mooncake-bootstrap.ts";
+import type { ConnectorRules } from "./mock-connectors.ts";
 import { SideChannelClient, type PullRefusal } from "./side-channel.ts";
 
-/** KV connectors the mock engine has. `null`: none. */
-export type MockKvConnector = "NixlConnector" | "MooncakeConnector" | null;
-
-/** How a decode engine gets KV from other engines: by the handle (Nixl), or by a transfer id (Mooncake). */
+/** How a decode engine gets KV from other engines: at once by a handle, or when it is there by a name both legs know. */
 export class KvFetcher {
-  readonly #connector: MockKvConnector;
+  readonly #rules: ConnectorRules;
   readonly #clock: Clock;
   readonly #patienceMs: number;
   readonly #sideChannel = new SideChannelClient();
 
-  /** @param patienceMs how long a Mooncake decode waits for its prefill */
-  constructor(connector: MockKvConnector, clock: Clock, patienceMs: number) {
-    this.#connector = connector;
+  /** @param patienceMs how long a decode waits for its prefill, where it may come first */
+  constructor(rules: ConnectorRules, clock: Clock, patienceMs: number) {
+    this.#rules = rules;
     this.#clock = clock;
     this.#patienceMs = patienceMs;
   }
@@ -26,34 +23,31 @@ export class KvFetcher {
    * @returns how to stop waiting for it; `onDone` is then not called any more
    */
   fetch(kv: KvParams, fingerprint: string, onDone: (refusal: PullRefusal | undefined) => void): () => void {
+    const rules = this.#rules;
     let over = false;
     const finish = (refusal: PullRefusal | undefined): void => {
       timer?.cancel();
       if (!over) onDone(refusal);
       over = true;
     };
-    const isMooncake = this.#connector === "MooncakeConnector";
     const giveUp = (): void => {
-      if (!over && isMooncake) this.release(kv);
+      if (!over && rules.waits) this.release(kv);
       timer?.cancel();
       over = true;
     };
-    const timer = isMooncake
+    const timer = rules.waits
       ? this.#clock.setTimer(() => {
           this.release(kv);
           finish("expired");
         }, this.#patienceMs)
       : undefined;
-    if (!isMooncake) {
-      this.#sideChannel.pull(kv.host ?? "", kv.port ?? 0, claimOf(kv, fingerprint), finish);
-      return giveUp;
-    }
-    queryBootstrap(kv.bootstrapAddress ?? "", (worker) => {
-      if (worker === undefined) finish("unreachable");
-      else if (worker.engineId !== kv.engineId) finish("wrong_engine");
+    rules.locate(kv, (place) => {
+      if (place === undefined) finish("unreachable");
+      else if (place.engineId !== undefined && place.engineId !== kv.engineId) finish("wrong_engine");
       else if (!over) {
-        const claim = { ...claimOf(kv, fingerprint), requestId: kv.transferId };
-        this.#sideChannel.pullWhenPinned(worker.host, worker.port, claim, finish);
+        const claim = { ...claimOf(kv, fingerprint), requestId: rules.key(kv) };
+        if (rules.waits) this.#sideChannel.pullWhenPinned(place.host, place.port, claim, finish);
+        else this.#sideChannel.pull(place.host, place.port, claim, finish);
       }
     });
     return giveUp;
@@ -61,20 +55,18 @@ export class KvFetcher {
 
   /** This KV will not be fetched: its blocks can be freed at once. */
   release(kv: KvParams): void {
-    if (this.#connector === "MooncakeConnector") {
-      queryBootstrap(kv.bootstrapAddress ?? "", (worker) => {
-        if (worker !== undefined) this.#sideChannel.release(worker.host, worker.port, kv.transferId ?? "");
-      });
-    } else if (kv.requestId !== undefined) {
-      this.#sideChannel.release(kv.host ?? "", kv.port ?? 0, kv.requestId);
-    }
+    const key = this.#rules.key(kv);
+    if (key === undefined) return;
+    this.#rules.locate(kv, (place) => {
+      if (place !== undefined) this.#sideChannel.release(place.host, place.port, key);
+    });
   }
 
   /** The request waits in the queue: its KV must not expire meanwhile. */
   heartbeat(kv: KvParams): void {
-    if (this.#connector === "NixlConnector" && kv.requestId !== undefined) {
-      this.#sideChannel.heartbeat(kv.host ?? "", kv.port ?? 0, kv.requestId);
-    }
+    const key = this.#rules.key(kv);
+    if (this.#rules.handle !== "nixl" || key === undefined) return;
+    this.#sideChannel.heartbeat(kv.host ?? "", kv.port ?? 0, key);
   }
 
   /** Drops every connection; fetches in progress end as `unreachable`. */

@@ -30,7 +30,8 @@ export interface PinnedKv {
 
 /** What decode shows to fetch KV. */
 export interface KvClaim {
-  readonly engineId: string;
+  /** Undefined with connectors that find the engine by its address alone. */
+  readonly engineId: string | undefined;
   /** Undefined for handles in the old format, which carried none; the blocks identify the KV then. */
   readonly requestId: string | undefined;
   /** Undefined with connectors that leave the blocks to prefill. */
@@ -218,7 +219,7 @@ export class KvLedger {
   }
 
   #check(engineId: string, claim: KvClaim): KvRefusal | undefined {
-    if (claim.engineId !== engineId) return "wrong_engine";
+    if (claim.engineId !== undefined && claim.engineId !== engineId) return "wrong_engine";
     const lease = this.#find(claim);
     if (lease === undefined) {
       const outcome = this.#ended.get(claim.requestId ?? "");

@@ -61,6 +61,30 @@ export function readKvParams(value: unknown, bodyText: string): KvParams | undef
   };
 }
 
+/** MoRIIO's handle in READ mode, keys in vLLM's order. */
+export function moriioHandleText(
+  kv: PinnedKv,
+  issuer: HandleIssuer,
+  ranks: { readonly rank: number; readonly size: number },
+  edits: HandleEdits = {},
+): string {
+  const fields: Record<string, unknown> = {
+    do_remote_prefill: true,
+    remote_block_ids: kv.blockIds,
+    remote_engine_id: issuer.engineId,
+    remote_host: issuer.host,
+    remote_handshake_port: issuer.port,
+    remote_notify_port: issuer.port,
+    remote_dp_rank: ranks.rank,
+    remote_dp_size: ranks.size,
+    tp_size: kv.tensorParallelSize,
+    transfer_id: kv.requestId,
+    ...edits.replace,
+  };
+  for (const key of edits.remove ?? []) delete fields[key];
+  return JSON.stringify(fields);
+}
+
 function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
@@ -68,7 +92,7 @@ function textOf(value: unknown): string | undefined {
 /** What decode shows to the engine that issued the handle. */
 export function claimOf(params: KvParams, fingerprint: string): KvClaim {
   return {
-    engineId: params.engineId ?? "",
+    engineId: params.engineId,
     requestId: params.requestId,
     blockIds: params.hasBlockIds ? params.blockIds : undefined,
     fingerprint,

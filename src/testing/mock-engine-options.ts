@@ -1,7 +1,8 @@
 import { systemClock, type Clock } from "../internal/clock.ts";
 import type { FaultPlan } from "./fault-plan.ts";
-import type { MockKvConnector } from "./kv-fetcher.ts";
 import type { HandleFormat } from "./kv-params.ts";
+import type { MockKvConnector } from "./mock-connectors.ts";
+import type { MockKvStore } from "./mock-kv-store.ts";
 
 /** How long a mock engine takes. All milliseconds of its clock, all 0 by default. */
 export interface MockLatency {
@@ -52,9 +53,15 @@ export interface MockVLLMEngineOptions {
   readonly onBadHandle?: "fail" | "swallow" | "garbage" | "recompute" | undefined;
   /**
    * `MooncakeConnector`: both legs run at once and meet by `transfer_id`, see {@link MockVLLMEngine.bootstrapUrl}.
+   * `MoRIIOConnector`, `P2pNcclConnector`: engines find each other by the request id, see
+   * {@link MockVLLMEngine.kvAddress}. Stores: see {@link kvStore}.
    * `null`: no connector, so that handles are neither given nor taken. @default "NixlConnector"
    */
   readonly kvConnector?: MockKvConnector | undefined;
+  /** MoRIIO's `read_mode`: decode reads KV by a handle, instead of prefill writing it. @default false */
+  readonly moriioReadMode?: boolean | undefined;
+  /** KV that engines share, by prompt: for connectors to a store. @default none */
+  readonly kvStore?: MockKvStore | undefined;
   /** Port of the bootstrap server, with Mooncake. @default 0: any free port (vLLM: 8998) */
   readonly bootstrapPort?: number | undefined;
   /** Fixed engine id; a restart appends a number. @default random, new at each start */
@@ -100,7 +107,7 @@ export interface MockVLLMEngineOptions {
 }
 
 type Defined<Options> = { readonly [Key in keyof Options]-?: Exclude<Options[Key], undefined> };
-type WithoutDefault = "apiKey" | "seed" | "engineId" | "firstTokenStop" | "defaultMaxTokens";
+type WithoutDefault = "apiKey" | "seed" | "kvStore" | "engineId" | "firstTokenStop" | "defaultMaxTokens";
 
 /** Options with every default filled in. */
 export type ResolvedMockOptions = Defined<Omit<MockVLLMEngineOptions, WithoutDefault | "latency">> &
@@ -135,6 +142,8 @@ export function resolveMockOptions(options: MockVLLMEngineOptions): ResolvedMock
     },
     onBadHandle: options.onBadHandle ?? "fail",
     kvConnector: options.kvConnector === undefined ? "NixlConnector" : options.kvConnector,
+    moriioReadMode: options.moriioReadMode ?? false,
+    kvStore: options.kvStore,
     bootstrapPort: options.bootstrapPort ?? 0,
     engineId: options.engineId,
     tensorParallelSize: options.tensorParallelSize ?? 1,

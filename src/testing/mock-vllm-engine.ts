@@ -75,6 +75,19 @@ export class MockVLLMEngine {
     return `http://${this.#core.options.host}:${this.#bootstrapPort}`;
   }
 
+  /** Times its Mooncake bootstrap server was asked, by proxies and by decode engines. */
+  get bootstrapQueries(): { readonly proxy: number; readonly engine: number } {
+    return { ...this.#bootstrap.queries };
+  }
+
+  /**
+   * Its address in request ids: `mori_zmq_address` of MoRIIO, `zmq_address` of P2pNccl. Valid once started; stays the
+   * same over {@link restart}.
+   */
+  get kvAddress(): string {
+    return this.#core.kvAddress;
+  }
+
   /** Id that its handles name; new after each start. */
   get engineId(): string {
     return this.#core.engineId;
@@ -138,7 +151,7 @@ export class MockVLLMEngine {
     if (this.#server !== server) return;
     try {
       core.sideChannelPort = await this.#sideChannel.listen(core.options.host, core.sideChannelPort);
-      if (core.usesMooncake) {
+      if (core.options.kvConnector === "MooncakeConnector") {
         this.#bootstrapPort = await this.#bootstrap.listen(core.options.host, this.#bootstrapPort);
       }
       await new Promise<void>((resolve, reject) => {

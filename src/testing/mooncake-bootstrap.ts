@@ -1,6 +1,9 @@
 import { createServer, request, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 
+/** Tells mock engines that ask from proxies. */
+const engineHeader = "x-mock-engine";
+
 /** Where a prefill engine's KV can be fetched. */
 export interface WorkerAddress {
   readonly engineId: string;
@@ -15,6 +18,8 @@ export interface WorkerAddress {
 export class MooncakeBootstrap {
   readonly #self: () => WorkerAddress;
   #server: Server | undefined;
+  /** Times it was asked, by proxies and by decode engines. */
+  readonly queries = { proxy: 0, engine: 0 };
 
   /** @param self the engine as it is now */
   constructor(self: () => WorkerAddress) {
@@ -25,6 +30,7 @@ export class MooncakeBootstrap {
   async listen(host: string, port: number): Promise<number> {
     const server = createServer((incoming, response) => {
       const known = incoming.method === "GET" && incoming.url === "/query";
+      if (known) this.queries[incoming.headers[engineHeader] === undefined ? "proxy" : "engine"] += 1;
       const worker = this.#self();
       const address = `tcp://${worker.host}:${worker.port}`;
       const body = known
@@ -59,7 +65,7 @@ export function queryBootstrap(address: string, onDone: (worker: WorkerAddress |
     onDone(undefined);
     return;
   }
-  const outgoing = request(url, { agent: false }, (response) => {
+  const outgoing = request(url, { agent: false, headers: { [engineHeader]: "1" } }, (response) => {
     let text = "";
     response.setEncoding("utf8");
     response.on("data", (chunk: string) => (text += chunk));

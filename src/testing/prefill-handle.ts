@@ -1,5 +1,5 @@
 import type { Generation } from "./generation.ts";
-import { handleText } from "./kv-params.ts";
+import { handleText, moriioHandleText } from "./kv-params.ts";
 
 /** What prefill hands over with its answer. */
 export interface PrefillHandle {
@@ -13,13 +13,14 @@ const none: PrefillHandle = { text: "null", pinned: [] };
 
 /**
  * Pins the KV of a prefill that is done and writes its handle. `null` for requests that did not ask, and for
- * streams, which have no place for a handle. With Mooncake always `null`: decode comes by its transfer id, and an
- * answer that ended by itself drops the blocks.
+ * streams, which have no place for a handle. Always `null` when decode comes by a name both legs know; with Mooncake
+ * and MoRIIO an answer that ended by itself drops the blocks. A store just keeps the KV.
  */
 export function prefillHandle(generation: Generation, blockIds: readonly number[]): PrefillHandle {
   const { core, request, fault } = generation;
   const { options, ledger } = core;
   const [prompt] = request.prompts;
+  options.kvStore?.keep(request.fingerprint);
   if (request.phase !== "prefill" || request.stream || options.kvConnector === null || prompt === undefined) {
     return none;
   }
@@ -33,20 +34,33 @@ export function prefillHandle(generation: Generation, blockIds: readonly number[
       pinned: [],
     };
   }
-  const { transferId } = request.kv ?? {};
-  if (core.usesMooncake && (transferId === undefined || generation.replies[0]?.finishReason !== "length"))
-    return none;
+  const { connector } = core;
+  const isNixl = connector.handle === "nixl";
+  const key = isNixl
+    ? generation.internalId
+    : request.kv === undefined
+      ? undefined
+      : connector.key(request.kv);
+  if (key === undefined) return none;
+  const byTransfer = request.kv?.transferId !== undefined;
+  if (!isNixl && byTransfer && generation.replies[0]?.finishReason !== "length") return none;
   const pinned = blockIds.slice(0, Math.ceil(prompt.length / options.blockSize));
   const kv = {
-    requestId: core.usesMooncake ? (transferId ?? "") : generation.internalId,
+    requestId: key,
     blockIds: pinned,
     fingerprint: request.fingerprint,
     promptTokens: prompt.length,
-    tensorParallelSize: core.usesMooncake ? 1 : options.tensorParallelSize,
-    leaseToken: core.usesMooncake ? undefined : core.nextLeaseToken(),
+    // Mooncake and P2pNccl tell decode nothing about the shape.
+    tensorParallelSize: isNixl || options.kvConnector === "MoRIIOConnector" ? options.tensorParallelSize : 1,
+    leaseToken: isNixl ? core.nextLeaseToken() : undefined,
   };
   ledger.pin(kv);
   if (fault?.kind === "expiredKv") ledger.expire(kv.requestId);
-  if (core.usesMooncake) return { text: "null", pinned };
-  return { text: handleText(kv, core.issuer, fault?.kind === "wrongKv" ? fault : undefined), pinned };
+  const edits = fault?.kind === "wrongKv" ? fault : undefined;
+  if (connector.handle === "none") return { text: "null", pinned };
+  if (connector.handle === "moriio") {
+    const ranks = { rank: 0, size: options.dataParallelSize };
+    return { text: moriioHandleText(kv, core.issuer, ranks, edits), pinned };
+  }
+  return { text: handleText(kv, core.issuer, edits), pinned };
 }

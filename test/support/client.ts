@@ -13,7 +13,11 @@ export interface ClientAnswer {
 export async function post(
   url: string,
   body: unknown,
-  options: { readonly headers?: Record<string, string>; readonly signal?: AbortSignal; readonly dispatcher?: Agent } = {},
+  options: {
+    readonly headers?: Record<string, string>;
+    readonly signal?: AbortSignal;
+    readonly dispatcher?: Agent;
+  } = {},
 ): Promise<ClientAnswer> {
   const response = await request(url, {
     method: "POST",
@@ -29,7 +33,12 @@ export async function post(
   } catch (error) {
     broken = error as Error;
   }
-  return { status: response.statusCode, headers: response.headers, text: Buffer.concat(chunks).toString(), broken };
+  return {
+    status: response.statusCode,
+    headers: response.headers,
+    text: Buffer.concat(chunks).toString(),
+    broken,
+  };
 }
 
 /** A stream as a careful client understands it. */

@@ -1,7 +1,8 @@
 import { buildPdOpenaiApp } from "../../src/builders/build-pd-openai-app.ts";
 import type { ClientConfigInit } from "../../src/config/client-config.ts";
+import type { EndpointInit } from "../../src/config/endpoint.ts";
 import { LLMConfig } from "../../src/config/llm-config.ts";
-import type { LLMDeploymentOptions } from "../../src/config/llm-config-init.ts";
+import type { LLMConfigInit, LLMDeploymentOptions } from "../../src/config/llm-config-init.ts";
 import type { Application } from "../../src/serve/application.ts";
 import type { ApplicationEnvironment } from "../../src/serve/deployment-context.ts";
 import type { OpenAiIngress } from "../../src/ingress/openai-ingress.ts";
@@ -21,6 +22,12 @@ export interface PDClusterOptions {
   readonly proxy?: PDProxyOptions | undefined;
   readonly ingress?: Readonly<Record<string, unknown>> | undefined;
   readonly environment?: Partial<ApplicationEnvironment> | undefined;
+  /** `engine_kwargs.kv_transfer_config` of both sides. @default Nixl */
+  readonly kvTransferConfig?: Readonly<Record<string, unknown>> | undefined;
+  /** More about each engine's endpoint. */
+  readonly endpoint?: ((engine: MockVLLMEngine) => Partial<EndpointInit>) | undefined;
+  /** More of the configuration of both sides. */
+  readonly config?: Partial<LLMConfigInit> | undefined;
 }
 
 /** Mock engines and an application in front of them, on a real port. */
@@ -38,7 +45,7 @@ export const model = "mock-model";
 
 /** Starts everything; call `stop` in the end. */
 export async function startPDCluster(options: PDClusterOptions = {}): Promise<PDCluster> {
-  const make = (role: "prefill" | "decode") => 
+  const make = (role: "prefill" | "decode") =>
     new MockVLLMEngine({ ...options.engine, ...(role === "decode" ? options.decodeEngine : {}), role });
   const prefills = Array.from({ length: options.prefills ?? 2 }, () => make("prefill"));
   const decodes = Array.from({ length: options.decodes ?? 2 }, () => make("decode"));
@@ -47,10 +54,17 @@ export async function startPDCluster(options: PDClusterOptions = {}): Promise<PD
   const side = (pool: readonly MockVLLMEngine[], name: string, deploymentConfig: LLMDeploymentOptions = {}) =>
     new LLMConfig({
       modelLoadingConfig: { modelId: model },
-      engineKwargs: { kv_transfer_config: { kv_connector: "NixlConnector", kv_role: "kv_both" } },
+      engineKwargs: {
+        kv_transfer_config: options.kvTransferConfig ?? { kv_connector: "NixlConnector", kv_role: "kv_both" },
+      },
       deploymentConfig,
-      endpoints: pool.map((engine, index) => ({ url: engine.url, name: `${name}${index}` })),
+      endpoints: pool.map((engine, index) => ({
+        url: engine.url,
+        name: `${name}${index}`,
+        ...options.endpoint?.(engine),
+      })),
       client: options.client,
+      ...options.config,
     });
   const app = buildPdOpenaiApp({
     prefillConfig: side(prefills, "p", options.prefillDeployment),

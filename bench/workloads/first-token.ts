@@ -1,0 +1,45 @@
+import { type Bench, measurementsOf } from "../bench.ts";
+import type { WorkloadResult } from "../result.ts";
+import { pairedRatios } from "../statistics.ts";
+
+const kind = { bytes: 1024, stream: { events: 4, delayUs: 0 } };
+
+/** Time to the first byte of a stream, one client at a time. Prefill and decode are two hops, one after the other. */
+export async function firstToken(bench: Bench): Promise<WorkloadResult> {
+  const { serveLLM, oneHop, nginx } = await bench.targets();
+  const measured = [...(nginx === undefined ? [] : [nginx]), oneHop, serveLLM];
+  const results = await bench.rounds(bench.pick(5, 3), measured, async (target) => {
+    const { firstByteUs } = await bench.load(target, { kind, connections: 1, seconds: bench.pick(0.8, 0.4) });
+    return firstByteUs!;
+  });
+  const p50 = (target: typeof oneHop): number[] => results.get(target)!.map(({ p50: value }) => value);
+  const ratios = [
+    {
+      key: "ttftVsOneHop",
+      title: "time to first token, c=1, against one-hop",
+      unit: "x" as const,
+      values: pairedRatios(p50(serveLLM), p50(oneHop)),
+    },
+  ];
+  return {
+    title: "Time to first token, one client",
+    measurements: [
+      ...measurementsOf("first byte, p50", "us", results, ({ p50: value }) => value),
+      ...measurementsOf("first byte, p99", "us", results, ({ p99 }) => p99),
+    ],
+    ratios:
+      nginx === undefined
+        ? ratios
+        : [
+            {
+              key: "ttftVsNginxHop",
+              title: "time to first token, c=1, against nginx",
+              unit: "x" as const,
+              values: pairedRatios(p50(serveLLM), p50(nginx)),
+              limits: { goal: 2.2, must: 2.6 },
+            },
+            ...ratios,
+          ],
+    notes: [],
+  };
+}

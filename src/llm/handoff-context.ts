@@ -1,0 +1,32 @@
+import type { Clock } from "../internal/clock.ts";
+import type { Random } from "../internal/random.ts";
+import type { KvConnector } from "../kv-transfer/kv-connector.ts";
+import type { DeploymentHandle } from "../serve/deployment-handle.ts";
+import type { AnsweringOptions } from "./answering-options.ts";
+import type { Attempts } from "./attempts.ts";
+import type { KvHolds } from "./kv-holds.ts";
+import type { PDHealthMeter } from "./pd-health.ts";
+import type { ResolvedPDProxyOptions } from "./pd-proxy-options.ts";
+import type { PeerDirectory } from "./peer-directory.ts";
+import type { TraceRecorder } from "./trace-recorder.ts";
+
+/** What a handoff works with; the same for every request of a PDProxyServer. */
+export interface HandoffContext {
+  readonly prefill: DeploymentHandle;
+  readonly prefillTimeoutMs: number;
+  readonly answering: AnsweringOptions;
+  readonly connector: KvConnector;
+  /** Absent when the connector needs to know nothing about the replicas. */
+  readonly peers: PeerDirectory | undefined;
+  readonly holds: KvHolds;
+  readonly options: ResolvedPDProxyOptions;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly health: PDHealthMeter;
+}
+
+/** What belongs to one request throughout its attempts. */
+export interface RequestProgress {
+  readonly attempts: Attempts;
+  readonly recorder: TraceRecorder;
+}

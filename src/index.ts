@@ -59,7 +59,11 @@ export { staticDiscovery } from "./discovery/static-discovery.ts";
 
 // Applications, and what they are made of.
 export { Application, type HandleOf } from "./serve/application.ts";
-export type { ApplicationStatus, ApplicationStatusOverview, ShutdownOptions } from "./serve/application-status.ts";
+export type {
+  ApplicationStatus,
+  ApplicationStatusOverview,
+  ShutdownOptions,
+} from "./serve/application-status.ts";
 export { Deployment, type BindArguments, type DeploymentInit } from "./serve/deployment.ts";
 export type {
   ApplicationEnvironment,

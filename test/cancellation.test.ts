@@ -51,7 +51,10 @@ function expectNothingLeft(running: PDCluster): void {
 }
 
 /** A client that can be made to vanish. */
-function connect(url: string, body: unknown): { leave(): void; readonly gone: Promise<void>; firstByte: Promise<void> } {
+function connect(
+  url: string,
+  body: unknown,
+): { leave(): void; readonly gone: Promise<void>; firstByte: Promise<void> } {
   const request = httpRequest(`${url}/v1/chat/completions`, {
     method: "POST",
     agent: false,
@@ -67,22 +70,25 @@ function connect(url: string, body: unknown): { leave(): void; readonly gone: Pr
 }
 
 describe("a client that leaves", () => {
-  it.each([true, false])("during prefill (stream: %s): prefill stops, decode is never asked", async (stream) => {
-    const running = await start();
-    const [prefill, decode] = [running.prefills[0]!, running.decodes[0]!];
-    prefill.injectFault({ fault: { kind: "stallBeforeHeaders" }, match: { phase: "prefill" } });
-    const client = connect(running.url, chat({ stream }));
-    await until(() => generated(prefill).length === 1);
-    client.leave();
-    const left = performance.now();
-    await until(() => generated(prefill)[0]!.abortedAt !== undefined);
+  it.each([true, false])(
+    "during prefill (stream: %s): prefill stops, decode is never asked",
+    async (stream) => {
+      const running = await start();
+      const [prefill, decode] = [running.prefills[0]!, running.decodes[0]!];
+      prefill.injectFault({ fault: { kind: "stallBeforeHeaders" }, match: { phase: "prefill" } });
+      const client = connect(running.url, chat({ stream }));
+      await until(() => generated(prefill).length === 1);
+      client.leave();
+      const left = performance.now();
+      await until(() => generated(prefill)[0]!.abortedAt !== undefined);
 
-    expect(performance.now() - left).toBeLessThan(1_000);
-    await until(() => running.app.status().inFlight === 0);
-    expect(generated(decode)).toEqual([]);
-    expect(holds(running).opened).toBe(0);
-    expectNothingLeft(running);
-  });
+      expect(performance.now() - left).toBeLessThan(1_000);
+      await until(() => running.app.status().inFlight === 0);
+      expect(generated(decode)).toEqual([]);
+      expect(holds(running).opened).toBe(0);
+      expectNothingLeft(running);
+    },
+  );
 
   it("before decode's first token: decode stops, the KV hold is released", async () => {
     const running = await start();
@@ -153,7 +159,10 @@ describe("an AbortSignal in process", () => {
       const count = generated(running.decodes[0]!).length;
       const call = stream
         ? (async () => {
-            for await (const chunk of running.app.handle.chat({ ...chat(), stream: true }, { signal: controller.signal })) {
+            for await (const chunk of running.app.handle.chat(
+              { ...chat(), stream: true },
+              { signal: controller.signal },
+            )) {
               void chunk;
             }
           })()
@@ -188,19 +197,29 @@ describe("time limits", () => {
   it.each<[string, PDClusterOptions["client"], "prefill" | "decode", string]>([
     ["prefill", { prefillTimeoutMs: 50 }, "prefill", "prefill_timeout"],
     ["decode's first token", { firstByteTimeoutMs: 50 }, "decode", "decode_timeout"],
-    ["the whole request", { totalTimeoutMs: 50 }, "decode", "total_timeout"],
+    ["the whole request", { totalTimeoutMs: 500 }, "decode", "total_timeout"],
   ])("of %s: 504 with the phase named", async (_name, client, phase, code) => {
     const running = await start({ client, proxy: { maxRetries: 0, onPrefillFailure: "fail" } });
     const engine = phase === "prefill" ? running.prefills[0]! : running.decodes[0]!;
     engine.injectFault({ fault: { kind: "stallBeforeHeaders" }, match: { phase } });
-    await expect(running.app.handle.chat({ ...chat(), stream: false })).rejects.toMatchObject({ status: 504, code });
+    await expect(running.app.handle.chat({ ...chat(), stream: false })).rejects.toMatchObject({
+      status: 504,
+      code,
+    });
     await until(() => generated(engine)[0]!.abortedAt !== undefined);
     expectNothingLeft(running);
   });
 
   it("of a request that waits for a slot: 503", async () => {
-    const running = await start({ client: { queueTimeoutMs: 50 }, decodeDeployment: { maxOngoingRequests: 1 } });
-    running.decodes[0]!.injectFault({ fault: { kind: "stallBeforeHeaders" }, match: { phase: "decode" }, times: 1 });
+    const running = await start({
+      client: { queueTimeoutMs: 50 },
+      decodeDeployment: { maxOngoingRequests: 1 },
+    });
+    running.decodes[0]!.injectFault({
+      fault: { kind: "stallBeforeHeaders" },
+      match: { phase: "decode" },
+      times: 1,
+    });
     const first = connect(running.url, chat());
     await until(() => generated(running.decodes[0]!).length === 1);
     await expect(running.app.handle.chat({ ...chat(), stream: false })).rejects.toMatchObject({
@@ -221,7 +240,11 @@ describe("admission", () => {
         backpressureConfig: { statusCode: 429, retryAfterS: 2.5 },
       },
     });
-    running.decodes[0]!.injectFault({ fault: { kind: "stallBeforeHeaders" }, match: { phase: "decode" }, times: 1 });
+    running.decodes[0]!.injectFault({
+      fault: { kind: "stallBeforeHeaders" },
+      match: { phase: "decode" },
+      times: 1,
+    });
     const first = connect(running.url, chat());
     await until(() => generated(running.decodes[0]!).length === 1);
     const second = connect(running.url, chat({ max_tokens: 3 }));
@@ -230,7 +253,7 @@ describe("admission", () => {
 
     expect(third.status).toBe(429);
     expect(third.headers.get("retry-after")).toBe("3");
-    expect((await third.json()) as unknown).toMatchObject({ error: { code: "queue_full" } });
+    expect(await third.json()).toMatchObject({ error: { code: "queue_full" } });
     expect(generated(running.prefills[0]!)).toHaveLength(1);
     // The freed slot goes to the one that waits.
     first.leave();
@@ -246,7 +269,9 @@ describe("shutdown", () => {
     const answer = fetch(`${running.url}/v1/chat/completions`, jsonPost(chat({ max_tokens: 8 })));
     await until(() => generated(running.decodes[0]!).length === 1);
     const stopped = running.server.shutdown({ graceMs: 10_000 });
-    await expect(running.app.handle.chat({ ...chat(), stream: false })).rejects.toMatchObject({ code: "shutting_down" });
+    await expect(running.app.handle.chat({ ...chat(), stream: false })).rejects.toMatchObject({
+      code: "shutting_down",
+    });
     expect((await answer).status).toBe(200);
     await stopped;
     await running.server.shutdown();
@@ -254,7 +279,10 @@ describe("shutdown", () => {
 
   it("ends a stream that is still running after the grace period as an error", async () => {
     const running = await start({ engine: { latency: { interTokenMs: 5 } } });
-    const response = await fetch(`${running.url}/v1/chat/completions`, jsonPost(chat({ stream: true, min_tokens: 400 })));
+    const response = await fetch(
+      `${running.url}/v1/chat/completions`,
+      jsonPost(chat({ stream: true, min_tokens: 400 })),
+    );
     const stopped = running.server.shutdown({ graceMs: 1 });
     let text = "";
     await expect(async () => {

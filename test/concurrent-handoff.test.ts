@@ -24,7 +24,7 @@ const chat = (extra: object = {}): Record<string, unknown> => ({
   max_tokens: 8,
   ...extra,
 });
-const answerOf = (body = chat()): string => mockAnswer(body as never, 8);
+const answerOf = (body = chat()): string => mockAnswer(body, 8);
 
 const legs = (engines: readonly MockVLLMEngine[], phase: "prefill" | "decode"): readonly JournalEntry[] =>
   engines.flatMap(({ requests }) => requests.filter((entry) => entry.phase === phase));
@@ -49,28 +49,39 @@ const independentDecode: PDClusterOptions = {
 };
 
 describe.each(concurrentSetups)("$name: a prefill that fails", (setup) => {
-  it.each([true, false])("before the first token stops decode at once; both go again with a fresh id (stream: %s)", async (stream) => {
-    const { url, prefills, decodes, app } = await start(setup, { engine: { latency: { timeToFirstTokenMs: 30 } } });
-    for (const engine of prefills) {
-      engine.injectFault({ fault: { kind: "sseError", status: 503 }, match: { phase: "prefill", nth: 1 } });
-    }
-    const answer = await post(url + path, chat({ stream }));
+  it.each([true, false])(
+    "before the first token stops decode at once; both go again with a fresh id (stream: %s)",
+    async (stream) => {
+      const { url, prefills, decodes, app } = await start(setup, {
+        engine: { latency: { timeToFirstTokenMs: 30 } },
+      });
+      for (const engine of prefills) {
+        engine.injectFault({ fault: { kind: "sseError", status: 503 }, match: { phase: "prefill", nth: 1 } });
+      }
+      const answer = await post(url + path, chat({ stream }));
 
-    const content = stream ? readStream(answer.text).content : JSON.parse(answer.text).choices[0].message.content;
-    expect(content).toBe(answerOf());
-    await expectNothingLeft(cluster!);
-    const failed = legs(prefills, "prefill").filter(({ status }) => status === 503);
-    const stopped = legs(decodes, "decode").filter(({ abortedAt }) => abortedAt !== undefined);
-    expect([failed.length, stopped.length]).toEqual([2, 2]);
-    const ends = (key: "finishedAt" | "abortedAt", entries: readonly JournalEntry[]): number[] =>
-      entries.map((entry) => entry[key]!).toSorted((a, b) => a - b);
-    const failedAt = ends("finishedAt", failed);
-    for (const [index, at] of ends("abortedAt", stopped).entries()) expect(at - failedAt[index]!).toBeLessThan(50);
-    const ids = legs(decodes, "decode").map(({ headers }) => headers["x-request-id"]);
-    expect(new Set(ids).size).toBe(3);
-    // Stopped on our account, not by its own fault.
-    expect(app.status().deployments[`Decode:${model}`]!.replicas.map(({ health }) => health)).toEqual(["healthy", "healthy"]);
-  });
+      const content = stream
+        ? readStream(answer.text).content
+        : JSON.parse(answer.text).choices[0].message.content;
+      expect(content).toBe(answerOf());
+      await expectNothingLeft(cluster!);
+      const failed = legs(prefills, "prefill").filter(({ status }) => status === 503);
+      const stopped = legs(decodes, "decode").filter(({ abortedAt }) => abortedAt !== undefined);
+      expect([failed.length, stopped.length]).toEqual([2, 2]);
+      const ends = (key: "finishedAt" | "abortedAt", entries: readonly JournalEntry[]): number[] =>
+        entries.map((entry) => entry[key]!).toSorted((a, b) => a - b);
+      const failedAt = ends("finishedAt", failed);
+      for (const [index, at] of ends("abortedAt", stopped).entries())
+        expect(at - failedAt[index]!).toBeLessThan(50);
+      const ids = legs(decodes, "decode").map(({ headers }) => headers["x-request-id"]);
+      expect(new Set(ids).size).toBe(3);
+      // Stopped on our account, not by its own fault.
+      expect(app.status().deployments[`Decode:${model}`]!.replicas.map(({ health }) => health)).toEqual([
+        "healthy",
+        "healthy",
+      ]);
+    },
+  );
 
   it("with a 400: the client sees it", async () => {
     const { url, prefills, decodes } = await start(setup);
@@ -87,7 +98,8 @@ describe.each(concurrentSetups)("$name: a prefill that fails", (setup) => {
 
   it("again and again: decode answers alone, or the failure is the client's", async () => {
     const { url, prefills, app } = await start(setup);
-    for (const engine of prefills) engine.injectFault({ fault: { kind: "status", status: 503 }, match: { phase: "prefill" } });
+    for (const engine of prefills)
+      engine.injectFault({ fault: { kind: "status", status: 503 }, match: { phase: "prefill" } });
     const answer = await post(url + path, chat());
 
     expect(JSON.parse(answer.text).choices[0].message.content).toBe(answerOf());
@@ -108,7 +120,10 @@ describe.each(concurrentSetups)("$name: a prefill that fails", (setup) => {
       ...independentDecode,
       engine: { latency: { timeToFirstTokenMs: 70 } },
     });
-    prefills[0]!.injectFault({ fault: { kind: "sseError", message: "prefill broke", status: 500 }, match: { phase: "prefill" } });
+    prefills[0]!.injectFault({
+      fault: { kind: "sseError", message: "prefill broke", status: 500 },
+      match: { phase: "prefill" },
+    });
     const answer = await post(url + path, chat({ stream: true, max_tokens: 60 }));
     const reading = readStream(answer.text);
 
@@ -155,7 +170,9 @@ describe.each(concurrentSetups)("$name: a prefill that is late", (setup) => {
 
     expect(JSON.parse(answer.text).choices[0].message.content).toBe(answerOf());
     await expectNothingLeft(cluster!);
-    expect(legs(prefills, "prefill").map(({ status, abortedAt }) => [status, abortedAt])).toEqual([[200, undefined]]);
+    expect(legs(prefills, "prefill").map(({ status, abortedAt }) => [status, abortedAt])).toEqual([
+      [200, undefined],
+    ]);
   });
 
   it("is stopped when it takes too long", async () => {
@@ -174,7 +191,10 @@ describe.each(concurrentSetups)("$name: a prefill that is late", (setup) => {
 
 describe.each(concurrentSetups)("$name: a decode that fails", (setup) => {
   it("before its first token stops prefill at once; both go again", async () => {
-    const { url, prefills, decodes } = await start(setup, { engine: { latency: { timeToFirstTokenMs: 200 } }, prefills: 1 });
+    const { url, prefills, decodes } = await start(setup, {
+      engine: { latency: { timeToFirstTokenMs: 200 } },
+      prefills: 1,
+    });
     for (const engine of decodes) {
       engine.injectFault({ fault: { kind: "status", status: 503 }, match: { phase: "decode", nth: 1 } });
     }
@@ -213,7 +233,11 @@ describe.each(concurrentSetups)("$name: a client that leaves", (setup) => {
     });
     const leave = new AbortController();
     const answer = post(url + path, chat({ stream: true, max_tokens: 200 }), { signal: leave.signal });
-    await Promise.all([prefills[0]!, decodes[0]!].map(async (engine) => until(() => legs([engine], engine === prefills[0] ? "prefill" : "decode").length === 1)));
+    await Promise.all(
+      [prefills[0]!, decodes[0]!].map(async (engine) =>
+        until(() => legs([engine], engine === prefills[0] ? "prefill" : "decode").length === 1),
+      ),
+    );
     if (streaming) await until(() => legs(decodes, "decode")[0]!.tokens >= 2);
     leave.abort();
     await answer.catch(() => undefined);

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { ServeLLMError } from "../src/errors/serve-llm-error.ts";
+import type { ServeLLMError } from "../src/errors/serve-llm-error.ts";
 import { mockAnswer, MockKvStore } from "../src/testing/index.ts";
 import { post, readStream } from "./support/client.ts";
 import { type ConnectorSetup, connectorSetups } from "./support/connectors.ts";
@@ -56,7 +56,9 @@ describe.each(connectorSetups)("$name", (setup) => {
     if (!setup.movesKv) expect([store!.size, store!.hits]).toEqual([1, 1]);
     expect(app.pdHealth()[0]).toMatchObject({ disaggregated: 1, decodeOnly: {} });
     expect(app.status().deployments["PDProxyServer"]!.details!["kvHolds"]).toMatchObject({ open: 0 });
-    expect(app.status().deployments[`Decode:${model}`]!.replicas.map(({ inFlight }) => inFlight)).toEqual([0, 0]);
+    expect(app.status().deployments[`Decode:${model}`]!.replicas.map(({ inFlight }) => inFlight)).toEqual([
+      0, 0,
+    ]);
   });
 
   it("a prefill that fails once is tried again, and the answer is right", async () => {
@@ -114,7 +116,9 @@ describe("what engines publish", () => {
 
     const id = prefill!.headers["x-request-id"] as string;
     const uid = id.slice(-32);
-    expect(id).toBe(`___prefill_addr_${prefills[0]!.kvAddress}___decode_addr_${decodes[0]!.kvAddress}_${uid}`);
+    expect(id).toBe(
+      `___prefill_addr_${prefills[0]!.kvAddress}___decode_addr_${decodes[0]!.kvAddress}_${uid}`,
+    );
     expect(decode!.headers["x-request-id"]).toBe(id);
     expect((prefill!.body as typeof decode & { kv_transfer_params: unknown }).kv_transfer_params).toEqual({
       do_remote_decode: true,
@@ -134,7 +138,8 @@ describe("what engines publish", () => {
       const answer = await post(url + paths.chat, chat);
       expect(JSON.parse(answer.text).choices[0].message.content).toBe(mockAnswer(chat, 6));
       const sent = cluster!.decodes[0]!.requests.findLast(({ phase }) => phase === "decode")!.body;
-      return (sent as { kv_transfer_params: { remote_engine_id: unknown } }).kv_transfer_params.remote_engine_id;
+      return (sent as { kv_transfer_params: { remote_engine_id: unknown } }).kv_transfer_params
+        .remote_engine_id;
     };
     expect(await engineId()).toBe(prefills[0]!.engineId);
     expect(await engineId()).toBe(prefills[0]!.engineId);
@@ -177,7 +182,9 @@ describe("P2pNccl, whose decode engines can't answer alone", () => {
 
     expect(answer.status).toBe(400);
     expect(JSON.parse(answer.text).error).toMatchObject({ code: "not_disaggregable" });
-    expect(engines.flatMap(({ requests }) => requests.filter(({ phase }) => phase !== undefined))).toEqual([]);
+    expect(engines.flatMap(({ requests }) => requests.filter(({ phase }) => phase !== undefined))).toEqual(
+      [],
+    );
   });
 
   it("disaggregates an answer of one token as well", async () => {

@@ -11,7 +11,12 @@ afterEach(async () => {
   cluster = undefined;
 });
 
-const chat = (text: string) => ({ model, messages: [{ role: "user", content: text }], max_tokens: 5, stream: true });
+const chat = (text: string) => ({
+  model,
+  messages: [{ role: "user", content: text }],
+  max_tokens: 5,
+  stream: true,
+});
 
 function socketsAndTimers(): Readonly<Record<string, number>> {
   const counts: Record<string, number> = {};
@@ -27,7 +32,9 @@ describe("what is left behind", () => {
     cluster = await startPDCluster();
     const { url, prefills, decodes } = cluster;
     const answers = await Promise.all(
-      Array.from({ length: 1_000 }, (_, index) => post(`${url}/v1/chat/completions`, chat(`question ${index}`))),
+      Array.from({ length: 1_000 }, (_, index) =>
+        post(`${url}/v1/chat/completions`, chat(`question ${index}`)),
+      ),
     );
 
     for (const [index, answer] of answers.entries()) {
@@ -55,7 +62,8 @@ describe("what is left behind", () => {
     const { signal } = new AbortController();
     for (let index = 0; index < 50; index += 1) {
       await cluster.app.handle.chat({ ...chat("x"), stream: false }, { signal });
-      for await (const chunk of cluster.app.handle.chat({ ...chat("x"), stream: true }, { signal })) void chunk;
+      for await (const chunk of cluster.app.handle.chat({ ...chat("x"), stream: true }, { signal }))
+        void chunk;
     }
     expect(getEventListeners(signal, "abort")).toEqual([]);
   });

@@ -47,7 +47,11 @@ async function injectAll(engines: PDCluster["engines"], rule: FaultRule): Promis
 
 describe("the sequential handoff", () => {
   it("prefills one token, hands the handle over byte for byte, and answers from decode", async () => {
-    const { url, prefills, decodes } = await start({ prefills: 1, decodes: 1, engine: { bigIntHandles: true } });
+    const { url, prefills, decodes } = await start({
+      prefills: 1,
+      decodes: 1,
+      engine: { bigIntHandles: true },
+    });
     const body = `{"model":"${model}","seed":9223372036854775807,"messages":[{"role":"user","content":"hi"}],"max_tokens":5,"min_tokens":2,"n":1,"stop":["zzz"],"x":1.0}`;
     const answer = await post(url + chatPath, body);
 
@@ -66,7 +70,11 @@ describe("the sequential handoff", () => {
     expect(JSON.parse(answer.text).choices[0].message.content).toBe(mockAnswer(JSON.parse(body), 5));
     expectBalanced(cluster!);
     expect(prefills[0]!.ledger.consumed).toBe(1);
-    expect(holdCounts(cluster!)).toEqual({ opened: 1, open: 0, ended: { handed_off: 1, released: 0, expired: 0, stranded: 0 } });
+    expect(holdCounts(cluster!)).toEqual({
+      opened: 1,
+      open: 0,
+      ended: { handed_off: 1, released: 0, expired: 0, stranded: 0 },
+    });
   });
 
   it.each([
@@ -131,7 +139,9 @@ describe("failures of prefill", () => {
     expect(answer.status).toBe(200);
     expect(JSON.parse(answer.text).choices[0].message.content).toBe(mockAnswer(chat(), 6));
     const health = app.pdHealth()[0]!;
-    expect(health.disaggregated + Object.values(health.decodeOnly).reduce((sum: number, n) => sum + (n ?? 0), 0)).toBe(1);
+    expect(
+      health.disaggregated + Object.values(health.decodeOnly).reduce((sum: number, n) => sum + (n ?? 0), 0),
+    ).toBe(1);
     expect(holdCounts(cluster!).open).toBe(0);
   });
 
@@ -140,7 +150,11 @@ describe("failures of prefill", () => {
     const answer = await post(url + chatPath, chat("word ".repeat(200)));
 
     expect(answer.status).toBe(400);
-    expect(JSON.parse(answer.text).error).toMatchObject({ type: "BadRequestError", param: "input_tokens", code: 400 });
+    expect(JSON.parse(answer.text).error).toMatchObject({
+      type: "BadRequestError",
+      param: "input_tokens",
+      code: 400,
+    });
     expect(generated(decodes)).toEqual([]);
   });
 
@@ -191,7 +205,11 @@ describe("failures of prefill", () => {
     });
     for (let index = 0; index < 20; index += 1) await post(url + chatPath, chat(`q${index}`));
 
-    expect(app.pdHealth()[0]).toMatchObject({ degraded: true, handoffShare: 0, decodeOnly: { missing_kv: 20 } });
+    expect(app.pdHealth()[0]).toMatchObject({
+      degraded: true,
+      handoffShare: 0,
+      decodeOnly: { missing_kv: 20 },
+    });
     expect(warnings.filter((message) => message.includes("were disaggregated"))).toHaveLength(1);
   });
 });
@@ -229,12 +247,18 @@ describe("failures of decode before its first token", () => {
   it("its 4xx goes to the client, and the KV is released", async () => {
     const { url, decodes } = await start();
     await injectAll(decodes, {
-      fault: { kind: "status", status: 400, body: { error: { message: "no", type: "BadRequestError", param: "x", code: 400 } } },
+      fault: {
+        kind: "status",
+        status: 400,
+        body: { error: { message: "no", type: "BadRequestError", param: "x", code: 400 } },
+      },
     });
     const answer = await post(url + chatPath, chat("hi", { stream: true }));
 
     expect(answer.status).toBe(400);
-    expect(JSON.parse(answer.text)).toEqual({ error: { message: "no", type: "BadRequestError", param: "x", code: 400 } });
+    expect(JSON.parse(answer.text)).toEqual({
+      error: { message: "no", type: "BadRequestError", param: "x", code: 400 },
+    });
     expect(holdCounts(cluster!).ended).toMatchObject({ released: 1 });
   });
 
@@ -257,7 +281,11 @@ describe("failures of decode after its first token", () => {
     ["malformed events", { kind: "malformedSse", afterTokens: 3 }],
     ["a stall", { kind: "stallAfterTokens", tokens: 3 }],
   ])("%s: one error event, no [DONE], no finish reason, a cut connection", async (_name, fault) => {
-    const { url } = await start({ decodes: 1, engine: { latency: { interTokenMs: 2 } }, client: { interTokenTimeoutMs: 300 } });
+    const { url } = await start({
+      decodes: 1,
+      engine: { latency: { interTokenMs: 2 } },
+      client: { interTokenTimeoutMs: 300 },
+    });
     cluster!.decodes[0]!.injectFault({ fault, match: { phase: "decode" } });
     const answer = await post(url + chatPath, chat("hello there", { stream: true }));
     const reading = readStream(answer.text);

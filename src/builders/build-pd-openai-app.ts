@@ -52,8 +52,8 @@ export function buildPdOpenaiApp(args: PDServingArgsInit | RayPDServingArgsInit)
     .withNotes(parsed.notes)
     .withExport(
       builderExport("build_pd_openai_app", parsed.toRay, [
-        { name: "prefill", server: prefillServer, config: prefillConfig },
-        { name: "decode", server: decodeServer, config: decodeConfig },
+        { name: "prefill", server: prefillServer, config: prefillConfig, role: "prefill" },
+        { name: "decode", server: decodeServer, config: decodeConfig, role: "decode" },
       ]),
     );
 }

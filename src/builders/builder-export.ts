@@ -10,6 +10,8 @@ export interface ExportedPool {
   readonly name: string;
   readonly server: Application;
   readonly config: LLMConfig;
+  /** @default none: the model is not split */
+  readonly role?: "prefill" | "decode" | undefined;
 }
 
 /**
@@ -31,12 +33,18 @@ export function builderExport(
       args: args(),
     }),
     workerGroups: pools.map(workerGroup),
+    engines: pools.map(({ server, config, role }) => ({
+      deployment: server.name,
+      role,
+      config,
+      replicas: sizeOf(server).least,
+    })),
   };
 }
 
 /** One pod for each engine, with all of its accelerators. */
 function workerGroup({ name, server, config }: ExportedPool): WorkerGroup {
-  const { numReplicas, autoscalingConfig } = parseDeploymentOptions(server.node.options).config;
+  const { least, most } = sizeOf(server);
   const { kind } = config.acceleratorConfig;
   const resource = kind === "tpu" ? "TPU" : "GPU";
   const accelerators = config
@@ -47,9 +55,15 @@ function workerGroup({ name, server, config }: ExportedPool): WorkerGroup {
     // Parts of a GPU are shared within a pod.
     accelerators: Math.ceil(accelerators),
     ...(kind === "tpu" ? { acceleratorResource: "google.com/tpu" } : {}),
-    minReplicas: autoscalingConfig?.minReplicas ?? numReplicas ?? 1,
-    maxReplicas: autoscalingConfig?.maxReplicas ?? numReplicas ?? 1,
+    minReplicas: least,
+    maxReplicas: most,
   };
+}
+
+function sizeOf(server: Application): { readonly least: number; readonly most: number } {
+  const { numReplicas, autoscalingConfig } = parseDeploymentOptions(server.node.options).config;
+  const fixed = numReplicas ?? 1;
+  return { least: autoscalingConfig?.minReplicas ?? fixed, most: autoscalingConfig?.maxReplicas ?? fixed };
 }
 
 /** A name that Kubernetes takes, from a model id. */

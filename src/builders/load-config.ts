@@ -127,9 +127,9 @@ function applicationsOf(
 
 /** What the file says, with the builder's arguments as Ray takes them. */
 function exportOf(built: Application, given: Readonly<Record<string, unknown>>): Exportable {
-  const { workerGroups, application } = built.exportable;
+  const { application, ...others } = built.exportable;
   return {
-    workerGroups,
+    ...others,
     application: () => {
       const { import_path, args } = application();
       return { ...given, import_path, args };

@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { Command, CommanderError } from "commander";
 
 import { ServeLLMError } from "../errors/serve-llm-error.ts";
+import { buildCommand } from "./build-command.ts";
 import { CliError } from "./cli-error.ts";
 import { CliLog } from "./cli-log.ts";
 import { demoCommand } from "./demo-command.ts";
@@ -24,6 +25,7 @@ export async function runCommandLine(argv: readonly string[]): Promise<number> {
     .addCommand(runCommand())
     .addCommand(demoCommand())
     .addCommand(mockCommand())
+    .addCommand(buildCommand())
     .addHelpText(
       "after",
       `
@@ -32,6 +34,7 @@ Examples:
   $ serve-llm run --prefill http://p0:8000,http://p1:8000 --decode http://d0:8000
   $ serve-llm run serve.yaml --prefill http://p0:8000 --decode http://d0:8000
   $ serve-llm mock --role decode --port 8200        one mock engine
+  $ serve-llm build --target vllm serve.yaml        vllm serve commands for the engines
 
 serve-llm help <command> shows the options of a command.`,
     );

@@ -53,7 +53,7 @@ export interface PDServingArgs {
   /** What was accepted but may not do what its author expects. */
   readonly notes: readonly string[];
   /** The arguments as they were given, for Ray. @throws {ConfigurationError} when Ray could not have them */
-  toRay(): RayJson;
+  readonly toRay: () => RayJson;
 }
 
 /** Where the side channels of prefill engines start when nothing is said. */

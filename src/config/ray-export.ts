@@ -112,7 +112,7 @@ function replacePath(
 ): void {
   const [key = "", ...below] = path.toReversed();
   let parent: unknown = root;
-  for (const part of below.reverse()) parent = isPlainObject(parent) ? parent[part] : undefined;
+  for (const part of below.toReversed()) parent = isPlainObject(parent) ? parent[part] : undefined;
   const value = isPlainObject(parent) ? parent[key] : undefined;
   if (value === undefined || value === null) return;
   const found = read(value);

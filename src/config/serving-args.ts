@@ -31,7 +31,7 @@ export interface LLMServingArgs {
   readonly ingressClsConfig: IngressClsConfig;
   readonly ingressDeploymentConfig: LLMDeploymentOptions;
   /** The arguments as they were given, for Ray. @throws {ConfigurationError} when Ray could not have them */
-  toRay(): RayJson;
+  readonly toRay: () => RayJson;
 }
 
 /** Arguments of `buildDpOpenaiApp` as a user gives them. Ray's `DPOpenAiServingArgs`. */
@@ -49,7 +49,7 @@ export interface DPOpenAiServingArgs {
   readonly ingressClsConfig: IngressClsConfig;
   readonly ingressDeploymentConfig: LLMDeploymentOptions | undefined;
   /** The arguments as they were given, for Ray. @throws {ConfigurationError} when Ray could not have them */
-  toRay(): RayJson;
+  readonly toRay: () => RayJson;
 }
 
 const noIngressArguments: IngressClsConfig = { ingressExtraKwargs: {} };

@@ -1,4 +1,9 @@
-import { type Discovery, type DiscoveryContext, type EndpointInit, parseEndpoints } from "../config/endpoint.ts";
+import {
+  type Discovery,
+  type DiscoveryContext,
+  type EndpointInit,
+  parseEndpoints,
+} from "../config/endpoint.ts";
 import { number, objectOf, withDefault } from "../config/lax-schema.ts";
 import { parseConfig } from "../config/parse-config.ts";
 import { pollingDiscovery } from "./polling-discovery.ts";

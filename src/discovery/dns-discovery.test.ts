@@ -70,11 +70,14 @@ describe("dnsDiscovery", () => {
   });
 
   it("uses SRV's own ports and the lowest priority, and IPv6 in brackets", async () => {
-    const srv = lookup({ type: "SRV", scheme: "https", endpoint: ({ host }) => ({ name: host.split(".")[0] }) }, [
-      { host: "p-1.prefill.svc.", port: 8001, priority: 0 },
-      { host: "p-0.prefill.svc", port: 8000, priority: 0 },
-      { host: "spare.svc", port: 8000, priority: 10 },
-    ]);
+    const srv = lookup(
+      { type: "SRV", scheme: "https", endpoint: ({ host }) => ({ name: host.split(".")[0] }) },
+      [
+        { host: "p-1.prefill.svc.", port: 8001, priority: 0 },
+        { host: "p-0.prefill.svc", port: 8000, priority: 0 },
+        { host: "spare.svc", port: 8000, priority: 10 },
+      ],
+    );
     await srv.probe.untilSnapshots(1);
     expect(srv.probe.snapshots).toEqual([
       [
@@ -92,7 +95,9 @@ describe("dnsDiscovery", () => {
   });
 
   it("keeps the last list through failures, with growing pauses, and believes an empty answer the second time", async () => {
-    const { probe, after } = lookup({ minRefreshMs: 1_000, maxRefreshMs: 3_000 }, [{ host: "10.0.0.1", ttlS: 1 }]);
+    const { probe, after } = lookup({ minRefreshMs: 1_000, maxRefreshMs: 3_000 }, [
+      { host: "10.0.0.1", ttlS: 1 },
+    ]);
     await probe.untilSnapshots(1);
     await after(1_000, new Error("SERVFAIL"));
     for (const pauseMs of [1_000, 2_000, 3_000, 3_000]) {
@@ -120,8 +125,12 @@ describe("dnsDiscovery", () => {
 
   it("says what is wrong with its options", () => {
     expect(() => dnsDiscovery({ hostname: "a" })).toThrow("port: Field required");
-    expect(() => dnsDiscovery({ hostname: "a", type: "SRV", port: 1 })).toThrow("SRV records have their own ports");
+    expect(() => dnsDiscovery({ hostname: "a", type: "SRV", port: 1 })).toThrow(
+      "SRV records have their own ports",
+    );
     expect(() => dnsDiscovery({ hostname: "a", port: 70_000 })).toThrow("less than or equal to 65535");
-    expect(() => dnsDiscovery({ hostname: "", port: 1, type: "MX" as never })).toThrow("type: Input should be");
+    expect(() => dnsDiscovery({ hostname: "", port: 1, type: "MX" as never })).toThrow(
+      "type: Input should be",
+    );
   });
 });

@@ -1,5 +1,14 @@
 import { type Discovery, type Endpoint, type EndpointInit, parseEndpoints } from "../config/endpoint.ts";
-import { anything, integer, number, objectOf, oneOf, optional, text, withDefault } from "../config/lax-schema.ts";
+import {
+  anything,
+  integer,
+  number,
+  objectOf,
+  oneOf,
+  optional,
+  text,
+  withDefault,
+} from "../config/lax-schema.ts";
 import { parseConfig } from "../config/parse-config.ts";
 import { ConfigurationError } from "../errors/configuration-error.ts";
 import { type DnsRecord, type DnsRecordType, type DnsResolver, systemDnsResolver } from "./dns-resolver.ts";
@@ -107,7 +116,9 @@ function wrongPort(type: DnsRecordType): ConfigurationError {
   return new ConfigurationError("dnsDiscovery", [
     {
       path: ["port"],
-      message: srv ? "SRV records have their own ports; leave it out" : "Field required: address records have no port",
+      message: srv
+        ? "SRV records have their own ports; leave it out"
+        : "Field required: address records have no port",
       type: srv ? "value_error" : "missing",
     },
   ]);

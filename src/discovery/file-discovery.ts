@@ -152,7 +152,10 @@ async function readEndpoints(path: string): Promise<FileContent> {
   const content = await readFile(path, "utf8");
   const value = parseYaml(content, basename(path));
   const list =
-    typeof value === "object" && value !== null && !Array.isArray(value) && Object.keys(value).join() === "endpoints"
+    typeof value === "object" &&
+    value !== null &&
+    !Array.isArray(value) &&
+    Object.keys(value).join() === "endpoints"
       ? (value as { readonly endpoints: unknown }).endpoints
       : value;
   return { text: content, endpoints: parseEndpoints(list, basename(path)) };

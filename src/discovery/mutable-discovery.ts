@@ -42,7 +42,9 @@ export function mutableDiscovery(initial: readonly (string | EndpointInit)[] = [
     add: (...endpoints: readonly (string | EndpointInit)[]): void => set([...current, ...endpoints]),
     remove(...urls: readonly string[]): number {
       const gone = new Set(urls.map((url) => url.replace(/\/+$/, "").replace(/\/v1$/, "")));
-      const rest = current.filter(({ url, name }) => !gone.has(url) && (name === undefined || !gone.has(name)));
+      const rest = current.filter(
+        ({ url, name }) => !gone.has(url) && (name === undefined || !gone.has(name)),
+      );
       const removed = current.length - rest.length;
       if (removed > 0) set(rest);
       return removed;

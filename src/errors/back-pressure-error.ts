@@ -15,7 +15,12 @@ export class BackPressureError extends ServeLLMError {
     super(
       `Request dropped: ${fields.queued} requests are queued for deployment "${fields.deployment}" ` +
         `(max_queued_requests=${fields.maxQueuedRequests}).`,
-      { code: "queue_full", status: fields.status, type: "overloaded_error", retryAfterS: fields.retryAfterS },
+      {
+        code: "queue_full",
+        status: fields.status,
+        type: "overloaded_error",
+        retryAfterS: fields.retryAfterS,
+      },
     );
   }
 }

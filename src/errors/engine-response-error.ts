@@ -25,7 +25,11 @@ export class EngineResponseError extends EngineError {
     const passesThrough = engineStatus >= 400 && engineStatus < 500;
     super(body.message, origin, {
       code: "engine_response_error",
-      status: passesThrough ? engineStatus : engineStatus === 503 || engineStatus === 504 ? engineStatus : 502,
+      status: passesThrough
+        ? engineStatus
+        : engineStatus === 503 || engineStatus === 504
+          ? engineStatus
+          : 502,
       type: passesThrough ? body.type : "engine_error",
       param: body.param,
       retryAfterS: options.retryAfterS,
@@ -36,6 +40,11 @@ export class EngineResponseError extends EngineError {
 
   /** True when the client's own request is at fault (4xx), so that no other replica would say otherwise. */
   get isClientFault(): boolean {
-    return this.engineStatus >= 400 && this.engineStatus < 500 && this.engineStatus !== 429 && this.engineStatus !== 408;
+    return (
+      this.engineStatus >= 400 &&
+      this.engineStatus < 500 &&
+      this.engineStatus !== 429 &&
+      this.engineStatus !== 408
+    );
   }
 }

@@ -17,11 +17,15 @@ export class KvTransferError extends EngineError {
   readonly fault: KvTransferFault;
 
   constructor(fault: KvTransferFault, detail: string, origin: Omit<EngineErrorOrigin, "phase">) {
-    super(`KV handoff failed: ${detail}.`, { phase: "handoff", replica: origin.replica }, {
-      code: `kv_${fault}`,
-      status: fault === "lease_expired" ? 503 : 502,
-      type: "kv_transfer_error",
-    });
+    super(
+      `KV handoff failed: ${detail}.`,
+      { phase: "handoff", replica: origin.replica },
+      {
+        code: `kv_${fault}`,
+        status: fault === "lease_expired" ? 503 : 502,
+        type: "kv_transfer_error",
+      },
+    );
     this.fault = fault;
   }
 }

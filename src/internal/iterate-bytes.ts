@@ -6,7 +6,10 @@ import type { ByteSink, ByteSource } from "./byte-stream.ts";
  *
  * @param onStop called when the consumer stops before the end
  */
-export async function* iterateBytes(source: ByteSource, onStop: () => void): AsyncGenerator<Uint8Array, void, undefined> {
+export async function* iterateBytes(
+  source: ByteSource,
+  onStop: () => void,
+): AsyncGenerator<Uint8Array, void, undefined> {
   const sink = new QueueingSink();
   source.pipe(sink);
   let finished = false;

@@ -129,7 +129,11 @@ class PrefillLeg {
     this.#cancel = linkedTo(this.#request.cancel);
     const trace = this.#recorder.leg("prefill", this.#lease, requestId);
     const cancel = this.#cancel.token;
-    callPrefill(this.#lease.replica, this.#recorder.traced(engineRequest, trace), { clock, cancel, prefillTimeoutMs }).then(
+    callPrefill(this.#lease.replica, this.#recorder.traced(engineRequest, trace), {
+      clock,
+      cancel,
+      prefillTimeoutMs,
+    }).then(
       ({ finishReason }) => {
         this.#settle("success");
         this.#recorder.answered(trace);

@@ -3,7 +3,7 @@ import { EngineResponseError } from "../errors/engine-response-error.ts";
 import { EngineStreamError } from "../errors/engine-stream-error.ts";
 import { EngineTimeoutError } from "../errors/engine-timeout-error.ts";
 import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
-import { ServeLLMError } from "../errors/serve-llm-error.ts";
+import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { ByteSink, ByteSource } from "../internal/byte-stream.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
 import type { Clock, Timer } from "../internal/clock.ts";

@@ -41,7 +41,11 @@ export function checkKvHandle(
   }
   const { remote_host: host, remote_engine_id: engineId } = value as Readonly<Record<string, unknown>>;
   if (hostAllowlist !== undefined && (typeof host !== "string" || !hostAllowlist.has(host))) {
-    throw new KvTransferError("host_not_allowed", "kv_transfer_params names a host that is not allowed", origin);
+    throw new KvTransferError(
+      "host_not_allowed",
+      "kv_transfer_params names a host that is not allowed",
+      origin,
+    );
   }
   return { engineId: typeof engineId === "string" ? engineId : undefined };
 }

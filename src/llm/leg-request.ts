@@ -1,4 +1,9 @@
-import type { ConnectorRequest, GenerateMethod, PeerMetadata, RequestEdits } from "../kv-transfer/kv-connector.ts";
+import type {
+  ConnectorRequest,
+  GenerateMethod,
+  PeerMetadata,
+  RequestEdits,
+} from "../kv-transfer/kv-connector.ts";
 import type { JsonObjectIndex } from "../protocol/json-object-index.ts";
 import { spliceJsonObject } from "../protocol/json-splice.ts";
 import type { EngineHttpRequest } from "../replicas/endpoint-client.ts";

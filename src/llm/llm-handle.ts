@@ -64,8 +64,14 @@ export class LLMHandle {
    *
    * @throws ServeLLMError; with `stream: true` while iterating
    */
-  chat(body: ChatCompletionRequest & { readonly stream: true }, options?: CallOptions): AsyncIterable<ChatCompletionChunk>;
-  chat(body: ChatCompletionRequest & { readonly stream?: false | null }, options?: CallOptions): Promise<ChatCompletion>;
+  chat(
+    body: ChatCompletionRequest & { readonly stream: true },
+    options?: CallOptions,
+  ): AsyncIterable<ChatCompletionChunk>;
+  chat(
+    body: ChatCompletionRequest & { readonly stream?: false | null },
+    options?: CallOptions,
+  ): Promise<ChatCompletion>;
   chat(
     body: ChatCompletionRequest,
     options: CallOptions = {},
@@ -80,8 +86,14 @@ export class LLMHandle {
    *
    * @throws ServeLLMError; with `stream: true` while iterating
    */
-  completions(body: CompletionRequest & { readonly stream: true }, options?: CallOptions): AsyncIterable<CompletionChunk>;
-  completions(body: CompletionRequest & { readonly stream?: false | null }, options?: CallOptions): Promise<Completion>;
+  completions(
+    body: CompletionRequest & { readonly stream: true },
+    options?: CallOptions,
+  ): AsyncIterable<CompletionChunk>;
+  completions(
+    body: CompletionRequest & { readonly stream?: false | null },
+    options?: CallOptions,
+  ): Promise<Completion>;
   completions(
     body: CompletionRequest,
     options: CallOptions = {},
@@ -127,7 +139,12 @@ export class LLMHandle {
     }
   }
 
-  async #call(method: GenerateMethod, body: object, options: CallOptions, token: CancelToken): Promise<LLMResponse> {
+  async #call(
+    method: GenerateMethod,
+    body: object,
+    options: CallOptions,
+    token: CancelToken,
+  ): Promise<LLMResponse> {
     await this.#init.begin(token);
     const parsed = this.#init.parse(Buffer.from(JSON.stringify(body)), method);
     const server = this.#init.serverFor(parsed.model);

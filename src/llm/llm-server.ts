@@ -68,7 +68,9 @@ export class LLMServer implements LLMServerProtocol {
   }
 
   forward(request: ForwardRequest): Promise<LLMResponse> {
-    return this.#answer(request, (lease, recorder, context) => startForward(request, lease, recorder, context));
+    return this.#answer(request, (lease, recorder, context) =>
+      startForward(request, lease, recorder, context),
+    );
   }
 
   start(): Promise<void> {
@@ -117,7 +119,9 @@ export class LLMServer implements LLMServerProtocol {
 export function limitTotalTime(request: ModelRequest, config: LLMConfig, context: DeploymentContext): void {
   const limit = config.client.totalTimeoutMs;
   const timer = context.clock.setTimer(() => {
-    request.cancel.cancel(new EngineTimeoutError({ phase: "total", replica: context.name }, "totalTimeoutMs", limit));
+    request.cancel.cancel(
+      new EngineTimeoutError({ phase: "total", replica: context.name }, "totalTimeoutMs", limit),
+    );
   }, limit);
   request.cancel.onEnd(() => timer.cancel());
 }

@@ -29,7 +29,10 @@ export class PDHealthMeter {
   readonly #deployment: string;
   readonly #warn: (message: string) => void;
   readonly #decodeOnly = new Map<DecodeOnlyReason, number>();
-  readonly #pairs = new Map<string, { readonly prefill: string; readonly decode: string; handoffs: number }>();
+  readonly #pairs = new Map<
+    string,
+    { readonly prefill: string; readonly decode: string; handoffs: number }
+  >();
   /** The last outcomes; undefined is a handoff. A ring. */
   readonly #recent: (DecodeOnlyReason | undefined)[] = [];
   #next = 0;
@@ -79,7 +82,8 @@ export class PDHealthMeter {
   }
 
   #remember(outcome: DecodeOnlyReason | undefined): void {
-    if (this.#recent.length === windowSize && this.#recent[this.#next] === undefined) this.#handoffsInWindow -= 1;
+    if (this.#recent.length === windowSize && this.#recent[this.#next] === undefined)
+      this.#handoffsInWindow -= 1;
     this.#recent[this.#next] = outcome;
     this.#next = (this.#next + 1) % windowSize;
     if (outcome === undefined) this.#handoffsInWindow += 1;
@@ -94,7 +98,13 @@ export class PDHealthMeter {
     this.#degraded = degraded;
     const reasons: Record<string, number> = {};
     for (const reason of this.#recent) if (reason !== undefined) reasons[reason] = (reasons[reason] ?? 0) + 1;
-    const event = { deployment: this.#deployment, degraded, handoffShare: share, window: this.#recent.length, reasons };
+    const event = {
+      deployment: this.#deployment,
+      degraded,
+      handoffShare: share,
+      window: this.#recent.length,
+      reasons,
+    };
     publishPDDegraded(event);
     if (degraded) {
       const percent = Math.round(share * 100);

@@ -1,4 +1,13 @@
-import { integer, listOf, number, objectOf, oneOf, optional, text, withDefault } from "../config/lax-schema.ts";
+import {
+  integer,
+  listOf,
+  number,
+  objectOf,
+  oneOf,
+  optional,
+  text,
+  withDefault,
+} from "../config/lax-schema.ts";
 import { parseConfig } from "../config/parse-config.ts";
 import { defaultRetryBudget, type RetryBudgetOptions } from "./retry-budget.ts";
 

@@ -21,11 +21,16 @@ import { KvHolds } from "./kv-holds.ts";
 import type { ForwardRequest } from "./forward-request.ts";
 import type { LLMRequest } from "./llm-request.ts";
 import type { LLMResponse } from "./llm-response.ts";
-import { LLMServer, limitTotalTime } from "./llm-server.ts";
+import type { LLMServer } from "./llm-server.ts";
+import { limitTotalTime } from "./llm-server.ts";
 import type { LLMServerProtocol } from "./llm-server-protocol.ts";
 import { PDHealthMeter } from "./pd-health.ts";
 import { peerDirectoryFor } from "./peer-directory.ts";
-import { type PDProxyOptions, type ResolvedPDProxyOptions, resolvePDProxyOptions } from "./pd-proxy-options.ts";
+import {
+  type PDProxyOptions,
+  type ResolvedPDProxyOptions,
+  resolvePDProxyOptions,
+} from "./pd-proxy-options.ts";
 import { RetryBudget } from "./retry-budget.ts";
 import { decodeOnly, sequentialHandoff } from "./sequential-handoff.ts";
 import { TraceRecorder } from "./trace-recorder.ts";
@@ -138,7 +143,11 @@ export class PDProxyServer implements LLMServerProtocol {
       replicaStates: { RUNNING: 1 },
       queued: 0,
       replicas: [],
-      details: { pdHealth: this.pdHealth(), kvHolds: this.#holds.counts, disagreements: this.#disagreements() },
+      details: {
+        pdHealth: this.pdHealth(),
+        kvHolds: this.#holds.counts,
+        disagreements: this.#disagreements(),
+      },
     };
   }
 
@@ -170,10 +179,18 @@ export class PDProxyServer implements LLMServerProtocol {
       recorder.decodeOnly(decision.reason);
     }
     const attempts = new Attempts(this.#options.maxRetries, this.#retryBudget, random);
-    return answerWithRetries(request, { handle: this.#decode.pool.handle, attempts, recorder, clock }, (lease) =>
-      decision.mode === "pd"
-        ? (connector.concurrentHandoff ? concurrentHandoff : sequentialHandoff)(request, lease, { attempts, recorder }, this.#handoff)
-        : decodeOnly(request, lease, recorder, this.#handoff),
+    return answerWithRetries(
+      request,
+      { handle: this.#decode.pool.handle, attempts, recorder, clock },
+      (lease) =>
+        decision.mode === "pd"
+          ? (connector.concurrentHandoff ? concurrentHandoff : sequentialHandoff)(
+              request,
+              lease,
+              { attempts, recorder },
+              this.#handoff,
+            )
+          : decodeOnly(request, lease, recorder, this.#handoff),
     );
   }
 }

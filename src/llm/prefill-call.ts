@@ -59,12 +59,16 @@ function readAnswer(body: Buffer, origin: EngineErrorOrigin): PrefillAnswer {
   }
   const choice = firstChoice(index, origin);
   return {
-    kvTransferParams: index.kind("kv_transfer_params") === "null" ? undefined : index.raw("kv_transfer_params"),
+    kvTransferParams:
+      index.kind("kv_transfer_params") === "null" ? undefined : index.raw("kv_transfer_params"),
     finishReason: typeof choice.finish_reason === "string" ? choice.finish_reason : undefined,
   };
 }
 
-function firstChoice(index: JsonObjectIndex, origin: EngineErrorOrigin): { readonly finish_reason?: unknown } {
+function firstChoice(
+  index: JsonObjectIndex,
+  origin: EngineErrorOrigin,
+): { readonly finish_reason?: unknown } {
   const choices = index.kind("choices") === "array" ? (index.value("choices") as readonly unknown[]) : [];
   const first = choices[0];
   if (typeof first === "object" && first !== null) return first;

@@ -49,10 +49,15 @@ export async function sequentialHandoff(
     prefilled = await prefill();
     if (typeof prefilled === "object" && prefilled.hold?.late === true) {
       prefilled.hold.end("expired");
-      throw new KvTransferError("lease_expired", "the KV lease ran out before decode could be sent", prefilled);
+      throw new KvTransferError(
+        "lease_expired",
+        "the KV lease ran out before decode could be sent",
+        prefilled,
+      );
     }
   }
-  if (typeof prefilled === "string") return decodeAfter(prefilled, request, lease, progress.recorder, context);
+  if (typeof prefilled === "string")
+    return decodeAfter(prefilled, request, lease, progress.recorder, context);
   return handOver(request, lease, prefilled, progress.recorder, context);
 }
 
@@ -64,7 +69,15 @@ export function decodeOnly(
   context: Pick<HandoffContext, "clock" | "answering" | "random">,
 ): Promise<LLMResponse> {
   const { clock, answering } = context;
-  return startDecode({ lease, request, requestId: context.random.id(), edits: {}, clock, answering, recorder });
+  return startDecode({
+    lease,
+    request,
+    requestId: context.random.id(),
+    edits: {},
+    clock,
+    answering,
+    recorder,
+  });
 }
 
 /** Decode goes alone because the handoff came to nothing. */
@@ -133,7 +146,11 @@ async function prefillOn(
   const engineRequest = legRequest(request, requestId, edits, "prefill");
   const trace = recorder.leg("prefill", lease, requestId);
   try {
-    const answer = await callPrefill(replica, recorder.traced(engineRequest, trace), { clock, cancel: request.cancel, prefillTimeoutMs });
+    const answer = await callPrefill(replica, recorder.traced(engineRequest, trace), {
+      clock,
+      cancel: request.cancel,
+      prefillTimeoutMs,
+    });
     recorder.answered(trace);
     const handle = answer.kvTransferParams;
     if (handle === undefined && connector.requiresHandle && answer.finishReason === "stop") {

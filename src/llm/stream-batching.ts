@@ -54,7 +54,8 @@ class BatchingSink implements ByteSink {
 
   #wait(): void {
     this.#waiting = true;
-    if (this.#timer === undefined) this.#timer = this.#clock.setTimer(() => this.#onInterval(), this.#intervalMs);
+    if (this.#timer === undefined)
+      this.#timer = this.#clock.setTimer(() => this.#onInterval(), this.#intervalMs);
     else this.#timer.refresh();
   }
 

@@ -1,6 +1,11 @@
 import { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { Clock } from "../internal/clock.ts";
-import { publishLegEnd, publishLegStart, publishRequest, publishRequestStart } from "../observability/channels.ts";
+import {
+  publishLegEnd,
+  publishLegStart,
+  publishRequest,
+  publishRequestStart,
+} from "../observability/channels.ts";
 import type { LegTrace, RequestTrace } from "../observability/request-trace.ts";
 import { tokenUsageOf } from "../observability/token-usage.ts";
 import type { EngineHttpRequest } from "../replicas/endpoint-client.ts";

@@ -7,7 +7,11 @@ export interface ReplicaSnapshot {
   readonly inFlight: number;
   readonly ejections: number;
   readonly holds: number;
-  readonly engineLoad: { readonly running: number; readonly waiting: number; readonly kvCacheUsage: number } | null;
+  readonly engineLoad: {
+    readonly running: number;
+    readonly waiting: number;
+    readonly kvCacheUsage: number;
+  } | null;
 }
 
 /** State of a deployment, as far as metrics show it. */

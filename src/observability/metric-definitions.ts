@@ -61,7 +61,11 @@ export const metricDefinitions = {
     ["route", "method", "status_code"],
     rayLatencyMs,
   ),
-  httpOngoing: gauge("ray_serve_num_ongoing_http_requests", "Requests being answered, in-process calls included.", []),
+  httpOngoing: gauge(
+    "ray_serve_num_ongoing_http_requests",
+    "Requests being answered, in-process calls included.",
+    [],
+  ),
 
   // Requests to models, where they are served.
   requests: counter("serve_llm_requests_total", "Requests to models that are over.", [
@@ -81,12 +85,16 @@ export const metricDefinitions = {
     "leg",
     "error_code",
   ]),
-  promptTokens: counter("serve_llm_prompt_tokens_total", "Tokens of prompts, where the engine's usage was seen.", [
-    "deployment",
-  ]),
-  cachedTokens: counter("serve_llm_cached_prompt_tokens_total", "Tokens of prompts that were in an engine's cache.", [
-    "deployment",
-  ]),
+  promptTokens: counter(
+    "serve_llm_prompt_tokens_total",
+    "Tokens of prompts, where the engine's usage was seen.",
+    ["deployment"],
+  ),
+  cachedTokens: counter(
+    "serve_llm_cached_prompt_tokens_total",
+    "Tokens of prompts that were in an engine's cache.",
+    ["deployment"],
+  ),
   completionTokens: counter(
     "serve_llm_completion_tokens_total",
     "Tokens of answers, where the engine's usage was seen.",
@@ -96,7 +104,12 @@ export const metricDefinitions = {
   // The steps of a request.
   queue: histogram("serve_llm_queue_seconds", "Waiting for slots.", phase, stepSeconds),
   prefill: histogram("serve_llm_prefill_seconds", "From sending prefill to its answer.", phase, stepSeconds),
-  handoff: histogram("serve_llm_handoff_seconds", "From prefill's answer to sending decode.", phase, stepSeconds),
+  handoff: histogram(
+    "serve_llm_handoff_seconds",
+    "From prefill's answer to sending decode.",
+    phase,
+    stepSeconds,
+  ),
   decodeFirstToken: histogram(
     "serve_llm_decode_first_token_seconds",
     "From sending decode to its first token; streams only.",
@@ -123,10 +136,11 @@ export const metricDefinitions = {
   ),
 
   // Calls to engines, as Ray's replicas count them.
-  deploymentRequests: counter("ray_serve_deployment_request_counter_total", "Calls to a replica that went well.", [
-    "deployment",
-    "replica",
-  ]),
+  deploymentRequests: counter(
+    "ray_serve_deployment_request_counter_total",
+    "Calls to a replica that went well.",
+    ["deployment", "replica"],
+  ),
   deploymentErrors: counter("ray_serve_deployment_error_counter_total", "Calls to a replica that failed.", [
     "deployment",
     "replica",
@@ -168,22 +182,26 @@ export const metricDefinitions = {
     "deployment",
     "replica",
   ]),
-  replicaHolds: gauge("serve_llm_replica_kv_holds", "Requests whose KV is pinned on a replica until decode has it.", [
-    "deployment",
-    "replica",
-  ]),
-  engineRunning: gauge("serve_llm_engine_running_requests", "Requests running in an engine, as it last said.", [
-    "deployment",
-    "replica",
-  ]),
-  engineWaiting: gauge("serve_llm_engine_waiting_requests", "Requests waiting in an engine, as it last said.", [
-    "deployment",
-    "replica",
-  ]),
-  engineKvUsage: gauge("serve_llm_engine_kv_cache_usage_ratio", "Part of an engine's KV cache in use, as it last said.", [
-    "deployment",
-    "replica",
-  ]),
+  replicaHolds: gauge(
+    "serve_llm_replica_kv_holds",
+    "Requests whose KV is pinned on a replica until decode has it.",
+    ["deployment", "replica"],
+  ),
+  engineRunning: gauge(
+    "serve_llm_engine_running_requests",
+    "Requests running in an engine, as it last said.",
+    ["deployment", "replica"],
+  ),
+  engineWaiting: gauge(
+    "serve_llm_engine_waiting_requests",
+    "Requests waiting in an engine, as it last said.",
+    ["deployment", "replica"],
+  ),
+  engineKvUsage: gauge(
+    "serve_llm_engine_kv_cache_usage_ratio",
+    "Part of an engine's KV cache in use, as it last said.",
+    ["deployment", "replica"],
+  ),
   holdsOpen: gauge("serve_llm_kv_holds", "KV holds that are open.", ["deployment"]),
   holdsEnded: counter("serve_llm_kv_holds_ended_total", "KV holds that are over, by how they ended.", [
     "deployment",
@@ -197,10 +215,11 @@ export const metricDefinitions = {
   degraded: gauge("serve_llm_pd_degraded", "1 when disaggregation has mostly stopped working, else 0.", [
     "deployment",
   ]),
-  engineMetricsUp: gauge("serve_llm_engine_metrics_up", "1 when an engine's own metrics could be read, else 0.", [
-    "deployment",
-    "replica",
-  ]),
+  engineMetricsUp: gauge(
+    "serve_llm_engine_metrics_up",
+    "1 when an engine's own metrics could be read, else 0.",
+    ["deployment", "replica"],
+  ),
 } as const satisfies Readonly<Record<string, MetricDefinition>>;
 
 /** Key of one metric. */

@@ -1,4 +1,5 @@
 import type { Counter, Gauge, Histogram, Registry, RegistryContentType } from "prom-client";
+import type * as promClient from "prom-client";
 import type { ApplicationSnapshot } from "./application-snapshot.ts";
 import { errorCodeLabel } from "./error-code-label.ts";
 import { type MetricDefinition, metricDefinitions, type MetricKey } from "./metric-definitions.ts";
@@ -10,7 +11,7 @@ import { type Sample, snapshotSamples } from "./snapshot-samples.ts";
 export type MetricsRegistry = Registry<RegistryContentType>;
 
 /** The parts of `prom-client` that metrics are made of; it is loaded when somebody wants metrics. */
-export type PromClient = Pick<typeof import("prom-client"), "Counter" | "Gauge" | "Histogram" | "Registry">;
+export type PromClient = Pick<typeof promClient, "Counter" | "Gauge" | "Histogram" | "Registry">;
 
 /** An application whose metrics are in a set. */
 export interface MetricSource {
@@ -118,7 +119,13 @@ export class MetricSet {
     const { deployment, mode, outcome, usage } = trace;
     const own = { application, deployment };
     const errorCode = errorCodeLabel(trace.errorCode);
-    this.#count("requests", { ...own, method: trace.method, mode, outcome: outcome ?? "", error_code: errorCode });
+    this.#count("requests", {
+      ...own,
+      method: trace.method,
+      mode,
+      outcome: outcome ?? "",
+      error_code: errorCode,
+    });
     if (mode === "decode-only" && trace.reason !== undefined) {
       this.#count("decodeOnly", { ...own, reason: trace.reason });
     }
@@ -161,7 +168,12 @@ export class MetricSet {
       this.#countReplica("deploymentRequests", { ...own, replica });
     } else if (failure !== "client_closed_request") {
       const code = errorCodeLabel(failure);
-      this.#count("legFailures", { application: application!, deployment: proxy!, leg: leg.leg, error_code: code });
+      this.#count("legFailures", {
+        application: application!,
+        deployment: proxy!,
+        leg: leg.leg,
+        error_code: code,
+      });
       this.#countReplica("deploymentErrors", { ...own, replica, exception_type: code });
     }
     if (endMs !== undefined) this.#observe("deploymentLatency", own, endMs - sentMs);

@@ -23,10 +23,14 @@ export interface RequestPhases {
 
 /** The steps of a request that is over. */
 export function phasesOf(trace: RequestTrace): RequestPhases {
-  const decode = trace.legs.findLast(({ leg, failure }) => leg === "decode" && failure === undefined) ?? lastDecode(trace);
+  const decode =
+    trace.legs.findLast(({ leg, failure }) => leg === "decode" && failure === undefined) ?? lastDecode(trace);
   const prefill =
     trace.mode === "pd"
-      ? trace.legs.findLast(({ leg, failure, answeredMs }) => leg === "prefill" && failure === undefined && answeredMs !== undefined)
+      ? trace.legs.findLast(
+          ({ leg, failure, answeredMs }) =>
+            leg === "prefill" && failure === undefined && answeredMs !== undefined,
+        )
       : undefined;
   const firstToken = decode?.answeredMs !== undefined && trace.firstTokenMs !== undefined;
   return {

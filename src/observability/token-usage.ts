@@ -9,7 +9,9 @@ export interface TokenUsage {
 /** Reads a `usage` object; undefined when it is none, or its counts are no whole numbers of at least 0. */
 export function tokenUsageOf(value: unknown): TokenUsage | undefined {
   if (typeof value !== "object" || value === null) return undefined;
-  const { prompt_tokens, completion_tokens, prompt_tokens_details } = value as Readonly<Record<string, unknown>>;
+  const { prompt_tokens, completion_tokens, prompt_tokens_details } = value as Readonly<
+    Record<string, unknown>
+  >;
   const promptTokens = countOf(prompt_tokens);
   if (promptTokens === undefined) return undefined;
   const details = prompt_tokens_details as { readonly cached_tokens?: unknown } | null | undefined;

@@ -16,7 +16,8 @@ export class TraceRing {
     if (this.#capacity === 0) return;
     const oldest = this.#traces[this.#next];
     // An id that a client used again belongs to the later request.
-    if (oldest !== undefined && this.#byId.get(oldest.requestId) === oldest) this.#byId.delete(oldest.requestId);
+    if (oldest !== undefined && this.#byId.get(oldest.requestId) === oldest)
+      this.#byId.delete(oldest.requestId);
     this.#traces[this.#next] = trace;
     this.#byId.set(trace.requestId, trace);
     this.#next = (this.#next + 1) % this.#capacity;

@@ -73,7 +73,9 @@ export function errorEventStatus(value: unknown): number {
   const code = Number(error?.["code"]);
   if (Number.isInteger(code) && code >= 400 && code <= 599) return code;
   const type = error?.["type"];
-  return (typeof type === "string" && Object.hasOwn(statusByType, type) ? statusByType[type] : undefined) ?? 500;
+  return (
+    (typeof type === "string" && Object.hasOwn(statusByType, type) ? statusByType[type] : undefined) ?? 500
+  );
 }
 
 function fromFields(status: number, fields: Readonly<Record<string, unknown>>): EngineErrorBody {

@@ -60,7 +60,8 @@ function readLine(line: string, own: EngineMetricsPage["labels"], families: Map<
   for (const [label, text] of Object.entries(labels)) {
     all[Object.hasOwn(own, label) ? `exported_${label}` : label] = text;
   }
-  const family = families.get(name) ?? families.get(name.replace(samplesOfFamily, "")) ?? familyOf(families, name);
+  const family =
+    families.get(name) ?? families.get(name.replace(samplesOfFamily, "")) ?? familyOf(families, name);
   family.samples.push(sampleText(name, all, value));
 }
 

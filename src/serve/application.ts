@@ -2,7 +2,6 @@ import { type FetchHandler, fetchHandler } from "../adapters/fetch-handler.ts";
 import type { HttpRequest, HttpResponse } from "../adapters/http-exchange.ts";
 import { type NodeHandler, nodeHandler } from "../adapters/node-handler.ts";
 import { ConfigurationError } from "../errors/configuration-error.ts";
-import { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
 import { systemClock } from "../internal/clock.ts";
 import { systemRandom } from "../internal/random.ts";
@@ -10,6 +9,7 @@ import type { MetricsRegistry } from "../observability/metric-set.ts";
 import type { PDHealth } from "../observability/pd-health-report.ts";
 import type { RequestTrace } from "../observability/request-trace.ts";
 import { toOpenAIError } from "../protocol/openai-error.ts";
+import { noIngress, shuttingDown } from "./application-errors.ts";
 import { type ApplicationGraph, buildGraph } from "./application-graph.ts";
 import { ApplicationObserver } from "./application-observer.ts";
 import type { RayService, RayServiceOptions } from "./ray-service.ts";
@@ -247,7 +247,9 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
    */
   async metrics(): Promise<string> {
     const instances = [...(this.#graph?.instances.values() ?? [])];
-    const pages = await Promise.all(instances.map((instance) => instance.engineMetrics?.() ?? []));
+    const pages = await Promise.all(
+      instances.map(async (instance) => (await instance.engineMetrics?.()) ?? []),
+    );
     return this.#observer.page(pages.flat());
   }
 
@@ -276,7 +278,7 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
     this.#status = "DEPLOYING";
     try {
       this.#root();
-      await Promise.all([...this.#graph!.instances.values()].map((instance) => instance.start?.()));
+      await Promise.all([...this.#graph!.instances.values()].map(async (instance) => instance.start?.()));
       this.#status = "RUNNING";
       this.#lastDeployedMs = this.#environment.clock.wallNow();
     } catch (error) {
@@ -319,7 +321,7 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
     this.#status = "DELETING";
     await this.#untilIdle(graceMs);
     for (const token of this.#inFlight) token.cancel(shuttingDown());
-    await Promise.all(instances.map((instance) => instance.shutdown?.()));
+    await Promise.all(instances.map(async (instance) => instance.shutdown?.()));
     this.#status = "NOT_STARTED";
   }
 
@@ -337,21 +339,4 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
 
 function nodeOf(value: unknown): ApplicationNode | undefined {
   return value instanceof Application ? value.node : undefined;
-}
-
-function shuttingDown(): ServeLLMError {
-  return new ServeLLMError("The server is shutting down.", {
-    code: "shutting_down",
-    status: 503,
-    type: "unavailable_error",
-    retryAfterS: 1,
-  });
-}
-
-function noIngress(name: string): ServeLLMError {
-  return new ServeLLMError(`Deployment "${name}" does not answer HTTP; put an ingress in front of it.`, {
-    code: "no_ingress",
-    status: 500,
-    type: "configuration_error",
-  });
 }

@@ -65,7 +65,7 @@ export class Deployment<Arguments, Instance extends DeploymentInstance> {
   bind(args: BindArguments<Arguments>): Application<Instance> {
     return new Application<Instance>({
       name: this.name,
-      deployedClass: this.deployedClass as DeployableClass<never, Instance>,
+      deployedClass: this.deployedClass,
       options: this.deploymentOptions,
       args,
     });

@@ -72,7 +72,7 @@ export async function run<Instance extends DeploymentInstance>(
     },
     [Symbol.asyncDispose]: () => result.shutdown(),
   };
-  running.set(name, result as RunningApplication<DeploymentInstance>);
+  running.set(name, result);
   return result;
 }
 
@@ -88,11 +88,7 @@ export async function shutdown(options?: ShutdownOptions): Promise<void> {
   await Promise.all([...running.values()].map((application) => application.shutdown(options)));
 }
 
-async function stop(
-  server: Server,
-  app: Application<DeploymentInstance>,
-  options: ShutdownOptions | undefined,
-): Promise<void> {
+async function stop(server: Server, app: Application, options: ShutdownOptions | undefined): Promise<void> {
   const closed = new Promise<void>((resolve) => {
     server.close(() => resolve());
   });

@@ -1,3 +1,4 @@
+import type { LLMConfig } from "../config/llm-config.ts";
 import { ConfigurationError } from "../errors/configuration-error.ts";
 import { type RayService, rayServiceOf, type RayServiceOptions, type WorkerGroup } from "./ray-service.ts";
 
@@ -18,12 +19,24 @@ export interface ServeConfigDocument {
   readonly [key: string]: unknown;
 }
 
+/** The engines of one pool. */
+export interface ExportedEngines {
+  /** Name of the pool's deployment. */
+  readonly deployment: string;
+  /** Side of prefill/decode; undefined for a model that is not split. */
+  readonly role: "prefill" | "decode" | undefined;
+  readonly config: LLMConfig;
+  /** Engines at first: 0 or more. */
+  readonly replicas: number;
+}
+
 /** What a builder or a config file knows of an application, beyond its graph: what Ray would build it from. */
 export interface Exportable {
   /** @throws ConfigurationError when something in it has no counterpart in Ray */
-  application(): ServeApplicationDocument;
+  readonly application: () => ServeApplicationDocument;
   /** Machines for its engines, one group for each pool. */
   readonly workerGroups: readonly WorkerGroup[];
+  readonly engines: readonly ExportedEngines[];
 }
 
 /** How to write a Serve config. */

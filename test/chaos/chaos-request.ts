@@ -59,7 +59,10 @@ export async function sendAndJudge(url: string, request: ChaosRequest): Promise<
 
 function judgeComplete(answer: RawAnswer, request: ChaosRequest): ChaosVerdict {
   if (!answer.whole) return { lie: `status ${answer.status} was cut off without being a stream` };
-  let body: { error?: { message?: unknown; type?: unknown }; choices?: { message?: { content: string }; text?: string }[] };
+  let body: {
+    error?: { message?: unknown; type?: unknown };
+    choices?: { message?: { content: string }; text?: string }[];
+  };
   try {
     body = JSON.parse(answer.text) as typeof body;
   } catch {
@@ -88,14 +91,16 @@ function judgeStream(answer: RawAnswer, request: ChaosRequest): ChaosVerdict {
     return answer.whole ? { lie: "an error event, but the connection ended cleanly" } : "explicit-error";
   }
   if (!done || finishReason === undefined) {
-    return { lie: `a stream without end, and without an error (${answer.whole ? "whole" : "cut"}): ${answer.text.slice(-200)}` };
+    return {
+      lie: `a stream without end, and without an error (${answer.whole ? "whole" : "cut"}): ${answer.text.slice(-200)}`,
+    };
   }
   if (!answer.whole) return { lie: "a complete stream on a connection that was cut" };
   return expectText(content, request);
 }
 
 function expectText(content: string | undefined, request: ChaosRequest): ChaosVerdict {
-  const expected = mockAnswer(request.body as never, request.body["max_tokens"] as number);
+  const expected = mockAnswer(request.body, request.body["max_tokens"] as number);
   return content?.trim() === expected.trim() ? "right" : { lie: `wrong text: ${content?.slice(0, 60)}` };
 }
 
@@ -118,7 +123,8 @@ function send(url: string, { path, body, abortAfterBytes, abortAfterMs }: ChaosR
       agent: false,
       headers: { "content-type": "application/json" },
     });
-    const timer = abortAfterMs === undefined ? undefined : setTimeout(() => finish(false, true), abortAfterMs);
+    const timer =
+      abortAfterMs === undefined ? undefined : setTimeout(() => finish(false, true), abortAfterMs);
     request.on("error", () => finish(false, false));
     request.on("response", (response) => {
       status = response.statusCode ?? 0;

@@ -38,7 +38,12 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const cluster = await startPDCluster({
     prefills: 3,
     decodes: 3,
-    engine: { kvLeaseMs: 2_000, latency: { interTokenMs: 1, timeToFirstTokenMs: 1 }, seed, numBlocks: 100_000 },
+    engine: {
+      kvLeaseMs: 2_000,
+      latency: { interTokenMs: 1, timeToFirstTokenMs: 1 },
+      seed,
+      numBlocks: 100_000,
+    },
     client: {
       connectTimeoutMs: 500,
       prefillTimeoutMs: 400,
@@ -104,7 +109,8 @@ async function checkQuiescence(cluster: PDCluster, halfOpen: number): Promise<re
   const openResponses = (): number => cluster.engines.reduce((sum, engine) => sum + engine.openResponses, 0);
   const quiet = (): boolean => cluster.app.status().inFlight === 0 && openResponses() <= halfOpen;
   for (let turn = 0; turn < 2_000 && !quiet(); turn += 1) await nextTurn();
-  if (openResponses() > halfOpen) problems.push(`${openResponses()} responses are still open, ${halfOpen} may be`);
+  if (openResponses() > halfOpen)
+    problems.push(`${openResponses()} responses are still open, ${halfOpen} may be`);
   const status = cluster.app.status();
   if (status.inFlight !== 0) problems.push(`${status.inFlight} requests still in flight`);
   for (const [name, deployment] of Object.entries(status.deployments)) {
@@ -115,7 +121,8 @@ async function checkQuiescence(cluster: PDCluster, halfOpen: number): Promise<re
   }
   const { opened, open, ended } = holdCounts(cluster);
   const closed = Object.values(ended).reduce((sum, n) => sum + n, 0);
-  if (open !== 0 || opened !== closed) problems.push(`KV holds: ${opened} opened, ${closed} ended, ${open} open`);
+  if (open !== 0 || opened !== closed)
+    problems.push(`KV holds: ${opened} opened, ${closed} ended, ${open} open`);
   await Promise.all(cluster.prefills.map((engine) => engine.ledger.drained()));
   for (const engine of cluster.engines) {
     try {

@@ -45,6 +45,7 @@ export function checkDeviation<Subject>(
 ): boolean {
   const deviation = deviationFor(deviations, kase);
   if (deviation === undefined) return false;
-  if (deviation.expect(subject, kase) !== undefined) throw new TypeError("await the rule found by deviationFor");
+  if (deviation.expect(subject, kase) !== undefined)
+    throw new TypeError("await the rule found by deviationFor");
   return true;
 }

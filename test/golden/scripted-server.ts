@@ -196,7 +196,9 @@ function raised({ class: name, args, kwargs }: RaisedError): Error {
       return new RequestError("`n` must be an integer.", { param: "n" });
     default: {
       const status = /^ExceptionWithStatusCode(\d+)$/.exec(name)?.[1];
-      return status === undefined ? new Error(args.join(" ")) : refusal(Number(status), String(first), undefined);
+      return status === undefined
+        ? new Error(args.join(" "))
+        : refusal(Number(status), String(first), undefined);
     }
   }
 }

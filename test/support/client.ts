@@ -1,4 +1,5 @@
-import { Agent, request } from "undici";
+import type { Agent } from "undici";
+import { request } from "undici";
 
 /** What a client got. */
 export interface ClientAnswer {

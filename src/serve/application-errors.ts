@@ -1,0 +1,20 @@
+import { ServeLLMError } from "../errors/serve-llm-error.ts";
+
+/** New requests, and those that outlive the grace period, get this. */
+export function shuttingDown(): ServeLLMError {
+  return new ServeLLMError("The server is shutting down.", {
+    code: "shutting_down",
+    status: 503,
+    type: "unavailable_error",
+    retryAfterS: 1,
+  });
+}
+
+/** The root of the graph is a model server, not an ingress. */
+export function noIngress(name: string): ServeLLMError {
+  return new ServeLLMError(`Deployment "${name}" does not answer HTTP; put an ingress in front of it.`, {
+    code: "no_ingress",
+    status: 500,
+    type: "configuration_error",
+  });
+}

@@ -29,7 +29,7 @@ export class DefaultConnector implements KvConnector {
   readonly name: string;
   readonly requiresPeerBinding = false;
   readonly concurrentHandoff = false;
-  readonly requiresHandle = false;
+  readonly requiresHandle: boolean = false;
 
   /** @param name the connector as the configuration calls it */
   constructor(name = "DefaultConnector") {

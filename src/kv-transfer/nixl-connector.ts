@@ -1,16 +1,8 @@
 import type { RawJson } from "../protocol/raw-json.ts";
-import { decodeWithHandle, remoteDecodeParams } from "./default-connector.ts";
+import { DefaultConnector } from "./default-connector.ts";
 import { hasBlockId, isJsonObject, showJson } from "./handle-check.ts";
-import type {
-  ConnectorRequest,
-  KvConnector,
-  PeerMetadata,
-  PrefillResponse,
-  RequestEdits,
-} from "./kv-connector.ts";
-import { PrefillRequest } from "./prefill-request.ts";
+import type { KvConnector } from "./kv-connector.ts";
 
-const prefillRequest = new PrefillRequest({ kv_transfer_params: remoteDecodeParams });
 const addressFields = ["remote_engine_id", "remote_host", "remote_port"] as const;
 
 /** Keys that vLLM added together with, or after, `remote_request_id` (#29665). */
@@ -26,27 +18,12 @@ const newerFields = [
  * vLLM's `NixlConnector` (pull): prefill pins its blocks and answers with their address, decode reads them.
  * Sequential; the handle is opaque and used once. Mirrors Ray's `NixlConnectorBackend`.
  */
-export class NixlConnector implements KvConnector {
-  readonly name: string;
-  readonly requiresPeerBinding = false;
-  readonly concurrentHandoff = false;
-  readonly requiresHandle = true;
+export class NixlConnector extends DefaultConnector implements KvConnector {
+  override readonly requiresHandle = true;
 
   /** @param name `NixlConnector`, or its alias `NixlPullConnector` */
   constructor(name = "NixlConnector") {
-    this.name = name;
-  }
-
-  preparePrefillRequest(request: ConnectorRequest): RequestEdits {
-    return prefillRequest.editsFor(request);
-  }
-
-  prepareDecodeRequest(
-    _request: ConnectorRequest,
-    _peer: PeerMetadata | undefined,
-    prefill: PrefillResponse | undefined,
-  ): RequestEdits {
-    return decodeWithHandle(prefill);
+    super(name);
   }
 
   /**

@@ -1,12 +1,12 @@
 import type { Clock } from "../internal/clock.ts";
 import type { ReplicaLease } from "../replicas/replica.ts";
+import { promptText } from "../routing/prompt-text.ts";
 import type { PendingRequest } from "../routing/request-router.ts";
 import type { DeploymentHandle } from "../serve/deployment-handle.ts";
 import type { Attempts } from "./attempts.ts";
 import type { TraceRecorder } from "./trace-recorder.ts";
 import { outcomeOf } from "./call-outcome.ts";
 import type { ModelRequest } from "./forward-request.ts";
-import type { LLMRequest } from "./llm-request.ts";
 import type { LLMResponse } from "./llm-response.ts";
 
 /** What {@link answerWithRetries} works with. */
@@ -78,24 +78,14 @@ export function pendingRequest(
     sessionId: request.sessionId,
     attempt,
     triedReplicaIds,
-    promptText: () => (request.method === "forward" ? undefined : promptText(request)),
+    promptText: () => promptTextOf(request),
   };
 }
 
-/** The prompt as text: Ray's rules for prefix-aware routing. */
-function promptText({ body, method }: LLMRequest): string | undefined {
-  const value = body.value(method === "chat" ? "messages" : "prompt");
-  if (typeof value === "string") return value;
-  if (!Array.isArray(value)) return undefined;
-  const text = value.map(partText).join("");
-  return text === "" ? undefined : text;
-}
-
-function partText(part: unknown): string {
-  if (typeof part === "string") return part;
-  if (typeof part !== "object" || part === null) return "";
-  const { content, text } = part as { readonly content?: unknown; readonly text?: unknown };
-  if (typeof content === "string") return content;
-  if (Array.isArray(content)) return content.map(partText).join("");
-  return typeof text === "string" ? text : "";
+function promptTextOf(request: ModelRequest): string | undefined {
+  if (request.method === "forward") return undefined;
+  const { body, method } = request;
+  return promptText(
+    method === "chat" ? { messages: body.value("messages") } : { prompt: body.value("prompt") },
+  );
 }

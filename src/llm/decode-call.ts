@@ -1,12 +1,10 @@
 import type { EngineErrorOrigin } from "../errors/engine-error.ts";
 import { EngineResponseError } from "../errors/engine-response-error.ts";
 import { EngineStreamError } from "../errors/engine-stream-error.ts";
-import { EngineTimeoutError } from "../errors/engine-timeout-error.ts";
-import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { ByteSink, ByteSource } from "../internal/byte-stream.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
-import type { Clock, Timer } from "../internal/clock.ts";
+import type { Clock } from "../internal/clock.ts";
 import { EventAligner } from "../protocol/event-aligner.ts";
 import { EventStreamMonitor } from "../protocol/event-stream-monitor.ts";
 import { doneEvent } from "../protocol/event-stream-text.ts";
@@ -19,6 +17,7 @@ import type {
 } from "../replicas/endpoint-client.ts";
 import type { CallOutcome } from "../replicas/replica-health.ts";
 import { outcomeOf } from "./call-outcome.ts";
+import { CallWatchdog } from "./call-watchdog.ts";
 import { completeAnswer } from "./complete-answer.ts";
 import { engineErrorResponse } from "./engine-error-response.ts";
 import { scrubEvents } from "./event-scrubber.ts";
@@ -63,6 +62,7 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
   readonly #init: DecodeCallInit;
   readonly #monitor: EventStreamMonitor;
   readonly #aligner = new EventAligner();
+  readonly #watchdog: CallWatchdog;
   #state: State = "waiting";
   #status = 0;
   #headers: EngineHeaders | undefined;
@@ -74,7 +74,6 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
   #paused = false;
   #settled = false;
   #usage: unknown;
-  #timer: Timer | undefined;
   #stopListening: (() => void) | undefined;
   #resolve!: (response: LLMResponse) => void;
   #reject!: (error: unknown) => void;
@@ -82,6 +81,9 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
   constructor(init: DecodeCallInit) {
     this.#init = init;
     this.#monitor = new EventStreamMonitor({ expectedChoices: init.expectedChoices });
+    this.#watchdog = new CallWatchdog(init.clock, init.timeouts, init.origin, (error) => {
+      this.#exchange?.abort(error);
+    });
   }
 
   /** Sends the request; resolves when the client may be answered. */
@@ -91,12 +93,8 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
       this.#reject = reject;
       const exchange = client.dispatch(request, this);
       this.#exchange = exchange;
-      const { clock, cancel, timeouts, origin } = this.#init;
-      this.#timer = clock.setTimer(() => {
-        const limit = timeouts.firstByteTimeoutMs;
-        exchange.abort(new EngineTimeoutError({ ...origin, phase: "decode" }, "firstByteTimeoutMs", limit));
-      }, timeouts.firstByteTimeoutMs);
-      this.#stopListening = cancel.onCancel((error) => exchange.abort(error));
+      this.#watchdog.awaitFirstOutput();
+      this.#stopListening = this.#init.cancel.onCancel((error) => exchange.abort(error));
     });
   }
 
@@ -117,7 +115,8 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
   resume(): void {
     if (!this.#paused) return;
     this.#paused = false;
-    this.#startIdleTimer();
+    // A call that is over must not be watched again: the timer would outlive it.
+    if (!this.#settled) this.#watchdog.awaitNextEvent();
     this.#exchange?.resume();
   }
 
@@ -218,7 +217,7 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     const monitor = this.#monitor;
     const seenBefore = monitor.eventCount;
     monitor.push(events);
-    if (monitor.eventCount !== seenBefore && !this.#paused) this.#timer?.refresh();
+    if (monitor.eventCount !== seenBefore && !this.#paused) this.#watchdog.refresh();
     if (monitor.malformed || monitor.error !== undefined) {
       this.#forward(beforeErrorEvent(events));
       this.#exchange!.abort(this.#streamError());
@@ -244,7 +243,7 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
 
   #commit(): void {
     this.#state = "flowing";
-    this.#startIdleTimer();
+    this.#watchdog.awaitNextEvent();
     this.#init.onFirstOutput();
     this.#resolve({ kind: "stream", source: this });
   }
@@ -252,12 +251,8 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
   #write(chunk: Uint8Array): void {
     if (this.#sink!.write(chunk) || this.#paused) return;
     this.#paused = true;
-    this.#timer?.cancel();
-    if (this.#state !== "flowing") return;
-    const limit = this.#init.timeouts.slowClientTimeoutMs;
-    this.#timer = this.#init.clock.setTimer(() => {
-      this.#exchange?.abort(new RequestCancelledError(`the client did not read for ${limit} ms`));
-    }, limit);
+    if (this.#state === "flowing") this.#watchdog.awaitClient();
+    else this.#watchdog.stop();
   }
 
   #endOfStream(): void {
@@ -314,20 +309,11 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
   }
 
   #settle(outcome: CallOutcome, error?: ServeLLMError): void {
-    this.#timer?.cancel();
+    this.#watchdog.stop();
     this.#stopListening?.();
     if (this.#settled) return;
     this.#settled = true;
     this.#init.onSettled(outcome, error);
-  }
-
-  #startIdleTimer(): void {
-    this.#timer?.cancel();
-    const limit = this.#init.timeouts.interTokenTimeoutMs;
-    this.#timer = this.#init.clock.setTimer(() => {
-      const origin = { ...this.#init.origin, phase: "stream" as const };
-      this.#exchange?.abort(new EngineTimeoutError(origin, "interTokenTimeoutMs", limit));
-    }, limit);
   }
 }
 

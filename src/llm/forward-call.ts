@@ -1,11 +1,9 @@
 import type { EngineErrorOrigin } from "../errors/engine-error.ts";
 import { EngineStreamError } from "../errors/engine-stream-error.ts";
-import { EngineTimeoutError } from "../errors/engine-timeout-error.ts";
-import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { ByteSink, ByteSource } from "../internal/byte-stream.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
-import type { Clock, Timer } from "../internal/clock.ts";
+import type { Clock } from "../internal/clock.ts";
 import { EventAligner } from "../protocol/event-aligner.ts";
 import type {
   EndpointClient,
@@ -16,6 +14,7 @@ import type {
 } from "../replicas/endpoint-client.ts";
 import type { CallOutcome } from "../replicas/replica-health.ts";
 import { outcomeOf } from "./call-outcome.ts";
+import { CallWatchdog } from "./call-watchdog.ts";
 import { forwardedAnswer } from "./complete-answer.ts";
 import type { DecodeTimeouts } from "./decode-call.ts";
 import { engineErrorResponse } from "./engine-error-response.ts";
@@ -53,6 +52,7 @@ export class ForwardCall implements EngineResponseSink, ByteSource {
   readonly #init: ForwardCallInit;
   readonly #aligner = new EventAligner();
   readonly #watch: ForwardEventWatch;
+  readonly #watchdog: CallWatchdog;
   #state: State = "waiting";
   #status = 0;
   #headers: EngineHeaders | undefined;
@@ -64,7 +64,6 @@ export class ForwardCall implements EngineResponseSink, ByteSource {
   #failure: ServeLLMError | undefined;
   #paused = false;
   #settled = false;
-  #timer: Timer | undefined;
   #stopListening: (() => void) | undefined;
   #resolve!: (response: LLMResponse) => void;
   #reject!: (error: unknown) => void;
@@ -72,6 +71,9 @@ export class ForwardCall implements EngineResponseSink, ByteSource {
   constructor(init: ForwardCallInit) {
     this.#init = init;
     this.#watch = new ForwardEventWatch(init.origin, init.streamEnds);
+    this.#watchdog = new CallWatchdog(init.clock, init.timeouts, init.origin, (error) => {
+      this.#exchange?.abort(error);
+    });
   }
 
   /** Sends the request; resolves when the client may be answered. */
@@ -81,7 +83,7 @@ export class ForwardCall implements EngineResponseSink, ByteSource {
       this.#reject = reject;
       const exchange = client.dispatch(request, this);
       this.#exchange = exchange;
-      this.#abortAfter("firstByteTimeoutMs");
+      this.#watchdog.awaitFirstOutput();
       this.#stopListening = this.#init.cancel.onCancel((error) => exchange.abort(error));
     });
   }
@@ -98,7 +100,7 @@ export class ForwardCall implements EngineResponseSink, ByteSource {
   resume(): void {
     if (!this.#paused) return;
     this.#paused = false;
-    if (this.#state === "flowing") this.#abortAfter("interTokenTimeoutMs");
+    if (this.#state === "flowing") this.#watchdog.awaitNextEvent();
     this.#exchange?.resume();
   }
 
@@ -179,11 +181,11 @@ export class ForwardCall implements EngineResponseSink, ByteSource {
   /** An event came: the stream is alive, and promised to the client with the first one. */
   #refresh(): void {
     if (this.#state === "flowing") {
-      if (!this.#paused) this.#timer?.refresh();
+      if (!this.#paused) this.#watchdog.refresh();
       return;
     }
     this.#state = "flowing";
-    this.#abortAfter("interTokenTimeoutMs");
+    this.#watchdog.awaitNextEvent();
     this.#init.onFirstOutput();
     this.#resolve({ kind: "stream", source: this });
   }
@@ -196,12 +198,8 @@ export class ForwardCall implements EngineResponseSink, ByteSource {
   #write(chunk: Uint8Array): void {
     if (this.#sink!.write(chunk) || this.#paused) return;
     this.#paused = true;
-    this.#timer?.cancel();
-    if (this.#state !== "flowing") return;
-    const limit = this.#init.timeouts.slowClientTimeoutMs;
-    this.#timer = this.#init.clock.setTimer(() => {
-      this.#exchange?.abort(new RequestCancelledError(`the client did not read for ${limit} ms`));
-    }, limit);
+    if (this.#state === "flowing") this.#watchdog.awaitClient();
+    else this.#watchdog.stop();
   }
 
   #endOfStream(): void {
@@ -234,20 +232,11 @@ export class ForwardCall implements EngineResponseSink, ByteSource {
   }
 
   #settle(outcome: CallOutcome, error?: ServeLLMError): void {
-    this.#timer?.cancel();
+    this.#watchdog.stop();
     this.#stopListening?.();
     if (this.#settled) return;
     this.#settled = true;
     this.#init.onSettled(outcome, error);
-  }
-
-  #abortAfter(option: "firstByteTimeoutMs" | "interTokenTimeoutMs"): void {
-    this.#timer?.cancel();
-    const limit = this.#init.timeouts[option];
-    const phase = option === "firstByteTimeoutMs" ? "decode" : "stream";
-    this.#timer = this.#init.clock.setTimer(() => {
-      this.#exchange?.abort(new EngineTimeoutError({ ...this.#init.origin, phase }, option, limit));
-    }, limit);
   }
 
   #broken(fault: EngineStreamError["fault"], cause?: unknown): EngineStreamError {

@@ -1,0 +1,66 @@
+import { expect, it } from "vitest";
+import { CancelToken } from "../internal/cancel-token.ts";
+import { EngineHeaders, type EndpointClient, type EngineResponseSink } from "../replicas/endpoint-client.ts";
+import { FakeClock } from "../testing/fake-clock.ts";
+import { DecodeCall } from "./decode-call.ts";
+
+const event = (text: string, finish: string | null): Buffer =>
+  Buffer.from(
+    `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content: text }, finish_reason: finish }] })}\n\n`,
+  );
+
+/** A call whose engine is played by the test. */
+async function openCall(): Promise<{ call: DecodeCall; engine: EngineResponseSink; clock: FakeClock }> {
+  const clock = new FakeClock();
+  const call = new DecodeCall({
+    origin: { phase: "decode", replica: "d" },
+    stream: true,
+    expectedChoices: 1,
+    clock,
+    cancel: new CancelToken(),
+    timeouts: { firstByteTimeoutMs: 100, interTokenTimeoutMs: 200, slowClientTimeoutMs: 300 },
+    onFirstOutput: () => undefined,
+    onSettled: () => undefined,
+  });
+  let engine: EngineResponseSink | undefined;
+  const client = {
+    dispatch: (_request: unknown, sink: EngineResponseSink) => {
+      engine = sink;
+      return { abort: (error: never) => sink.onError(error), resume: () => undefined };
+    },
+  } as unknown as EndpointClient;
+  const opened = call.open(client, { method: "POST", path: "/", headers: [], phase: "decode" });
+  engine!.onHeaders(200, new EngineHeaders(["content-type", "text/event-stream"]));
+  engine!.onData(event("a", null));
+  await opened;
+  return { call, engine: engine!, clock };
+}
+
+it("keeps no timer when a full client reads on after the answer is over", async () => {
+  const { call, engine, clock } = await openCall();
+  call.pipe({ write: () => false, end: () => undefined, fail: () => undefined });
+  engine.onData(event("b", "stop"));
+  engine.onData(Buffer.from("data: [DONE]\n\n"));
+  engine.onEnd();
+  expect(clock.pendingTimers).toBe(0);
+  call.resume();
+  expect(clock.pendingTimers).toBe(0);
+});
+
+it("waits for one at a time: the engine, then the client that is full, then the engine again", async () => {
+  const { call, engine, clock } = await openCall();
+  const failures: string[] = [];
+  let full = false;
+  call.pipe({ write: () => !full, end: () => undefined, fail: ({ code }) => failures.push(code) });
+  full = true;
+  engine.onData(event("b", null));
+  expect(clock.nextTimerMs).toBe(300);
+  full = false;
+  call.resume();
+  expect(clock.pendingTimers).toBe(1);
+  clock.advance(199);
+  expect(failures).toEqual([]);
+  clock.advance(1);
+  expect(failures).toEqual(["stream_timeout"]);
+  expect(clock.pendingTimers).toBe(0);
+});

@@ -30,6 +30,8 @@ export type {
   RayLLMConfigInit,
 } from "./config/llm-config-init.ts";
 export type { LLMConfigSource } from "./config/config-source.ts";
+export type { VllmCommandOptions } from "./config/vllm-command.ts";
+export { VllmCommand } from "./config/vllm-command-line.ts";
 export type { IngressClsConfig, ProxyClsConfig } from "./config/class-config.ts";
 export type { PDServingArgsInit, RayPDServingArgsInit } from "./config/pd-serving-args.ts";
 export type { DPOpenAiServingArgsInit, LLMServingArgsInit } from "./config/serving-args.ts";
@@ -65,6 +67,14 @@ export type {
   ShutdownOptions,
 } from "./serve/application-status.ts";
 export { Deployment, type BindArguments, type DeploymentInit } from "./serve/deployment.ts";
+export type {
+  Exportable,
+  ExportedEngines,
+  ServeApplicationDocument,
+  ServeConfigDocument,
+  ServeConfigOptions,
+} from "./serve/serve-export.ts";
+export type { RayService, RayServiceOptions, WorkerGroup } from "./serve/ray-service.ts";
 export type {
   ApplicationEnvironment,
   DeployableClass,
@@ -123,7 +133,19 @@ export {
 export { setupKvTransfer } from "./kv-transfer/setup-kv-transfer.ts";
 export type { KvSetupInput, KvSetupResult } from "./kv-transfer/kv-setup-context.ts";
 export { RawJson } from "./protocol/raw-json.ts";
-export { channels, type EndpointRestartedEvent, type PDDegradedEvent } from "./observability/channels.ts";
+export {
+  channels,
+  type EndpointRestartedEvent,
+  type LegEndEvent,
+  type LegStartEvent,
+  type PDDegradedEvent,
+  type RequestStartEvent,
+} from "./observability/channels.ts";
+export type { Logger, LoggerOptions } from "./observability/logger.ts";
+export type { MetricsRegistry } from "./observability/metric-set.ts";
+export type { RequestPhases } from "./observability/request-phases.ts";
+export type { TokenUsage } from "./observability/token-usage.ts";
+export type { MetricsOptions, RequestExplanation } from "./serve/application-observer.ts";
 export type { PDHealth, PDPairHealth } from "./observability/pd-health-report.ts";
 export type { LegTrace, RequestOutcome, RequestTrace } from "./observability/request-trace.ts";
 

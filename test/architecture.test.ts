@@ -20,6 +20,9 @@ const rungs: Readonly<Record<string, number>> = {
   llm: 5,
   ingress: 6,
   builders: 7,
+  // Ways to use the library from outside, one beside the other: doctor sends requests through the builders.
+  doctor: 8,
+  benchmark: 8,
   cli: 9,
   // May import anything; only the cli may import it.
   testing: 10,

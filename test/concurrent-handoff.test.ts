@@ -41,6 +41,17 @@ async function expectNothingLeft({ prefills, decodes, engines, app }: PDCluster)
   expect(app.status().deployments["PDProxyServer"]!.details!["kvHolds"]).toMatchObject({ open: 0 });
 }
 
+/** Lets one request through, with a failure on its way. */
+async function warmUp({ url, prefills, engines }: PDCluster): Promise<void> {
+  for (const engine of prefills) {
+    engine.injectFault({ fault: { kind: "sseError", status: 503 }, match: { phase: "prefill", nth: 1 } });
+  }
+  expect((await post(url + path, chat())).status).toBe(200);
+  await Promise.all(engines.map((engine) => engine.idle()));
+  for (const engine of engines) engine.clearRequests();
+  for (const engine of prefills) engine.clearFaults();
+}
+
 /** Decode engines that compute everything themselves: they do not wait for prefill. */
 const independentDecode: PDClusterOptions = {
   prefills: 1,
@@ -55,6 +66,8 @@ describe.each(concurrentSetups)("$name: a prefill that fails", (setup) => {
       const { url, prefills, decodes, app } = await start(setup, {
         engine: { latency: { timeToFirstTokenMs: 30 } },
       });
+      // The very first failure of a process takes its time: code is compiled.
+      await warmUp(cluster!);
       for (const engine of prefills) {
         engine.injectFault({ fault: { kind: "sseError", status: 503 }, match: { phase: "prefill", nth: 1 } });
       }

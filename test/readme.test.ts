@@ -2,7 +2,10 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
+import { buildCommand } from "../src/cli/build-command.ts";
+import { benchCommand } from "../src/cli/bench-command.ts";
 import { demoCommand } from "../src/cli/demo-command.ts";
+import { doctorCommand } from "../src/cli/doctor-command.ts";
 import { mockCommand } from "../src/cli/mock-command.ts";
 import { runCommand } from "../src/cli/run-command.ts";
 
@@ -26,7 +29,11 @@ describe.each(pages)("%s", (page) => {
   });
 
   it("uses commands and options that exist", () => {
-    const commands = new Map([runCommand(), demoCommand(), mockCommand()].map((each) => [each.name(), each]));
+    const commands = new Map(
+      [runCommand(), demoCommand(), mockCommand(), doctorCommand(), benchCommand(), buildCommand()].map(
+        (each) => [each.name(), each],
+      ),
+    );
     const problems: string[] = [];
     // A command goes on over lines that end in a backslash, and ends with its line, a comment or its code span.
     for (const [line, name, rest] of text(page).matchAll(

@@ -4,9 +4,11 @@ import { Command, CommanderError } from "commander";
 
 import { ServeLLMError } from "../errors/serve-llm-error.ts";
 import { buildCommand } from "./build-command.ts";
+import { benchCommand } from "./bench-command.ts";
 import { CliError } from "./cli-error.ts";
 import { CliLog } from "./cli-log.ts";
 import { demoCommand } from "./demo-command.ts";
+import { doctorCommand } from "./doctor-command.ts";
 import { mockCommand } from "./mock-command.ts";
 import { runCommand } from "./run-command.ts";
 
@@ -25,6 +27,8 @@ export async function runCommandLine(argv: readonly string[]): Promise<number> {
     .addCommand(runCommand())
     .addCommand(demoCommand())
     .addCommand(mockCommand())
+    .addCommand(doctorCommand())
+    .addCommand(benchCommand())
     .addCommand(buildCommand())
     .addHelpText(
       "after",
@@ -34,6 +38,7 @@ Examples:
   $ serve-llm run --prefill http://p0:8000,http://p1:8000 --decode http://d0:8000
   $ serve-llm run serve.yaml --prefill http://p0:8000 --decode http://d0:8000
   $ serve-llm mock --role decode --port 8200        one mock engine
+  $ serve-llm doctor --prefill http://p0:8000 --decode http://d0:8000
   $ serve-llm build --target vllm serve.yaml        vllm serve commands for the engines
 
 serve-llm help <command> shows the options of a command.`,

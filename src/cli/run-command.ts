@@ -5,17 +5,10 @@ import { type LoadedConfig, loadConfig } from "../builders/load-config.ts";
 import { runConfig } from "../builders/run-config.ts";
 import type { LLMConfigInit } from "../config/llm-config-init.ts";
 import { channels } from "../observability/channels.ts";
+import { apiKeyFrom } from "./api-key.ts";
 import { CliError, listenError } from "./cli-error.ts";
 import { CliLog } from "./cli-log.ts";
-import {
-  environmentValue,
-  hostOption,
-  jsonOption,
-  milliseconds,
-  nonNegative,
-  portOption,
-  urlList,
-} from "./option-values.ts";
+import { hostOption, jsonOption, milliseconds, nonNegative, portOption, urlList } from "./option-values.ts";
 import { servedModel } from "./served-model.ts";
 import { stopSignal } from "./stop-signal.ts";
 
@@ -81,7 +74,7 @@ Examples:
 
 async function serveEngines(file: string | undefined, options: RunCommandOptions): Promise<void> {
   const log = new CliLog(options.json);
-  const apiKey = options.apiKeyEnv === undefined ? undefined : readApiKey(options.apiKeyEnv);
+  const apiKey = options.apiKeyEnv === undefined ? undefined : apiKeyFrom(options.apiKeyEnv);
   const config =
     file === undefined ? await configOf(options, apiKey, log) : configFrom(file, options, apiKey);
   for (const note of config.notes) log.warn(note);
@@ -114,12 +107,6 @@ async function serveEngines(file: string | undefined, options: RunCommandOptions
     stopLog();
     stop.dispose();
   }
-}
-
-function readApiKey(name: string): string {
-  const value = environmentValue(name);
-  if (value !== undefined) return value;
-  throw new CliError(`The environment variable ${name} (--api-key-env) is not set.`);
 }
 
 function configFrom(file: string, options: RunCommandOptions, apiKey: string | undefined): LoadedConfig {

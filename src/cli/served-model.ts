@@ -6,7 +6,7 @@ const askMs = 5_000;
 /** Engines of one side, for asking them what they serve. */
 export interface AskedSide {
   /** The option that named them, for messages. */
-  readonly option: "--prefill" | "--decode";
+  readonly option: "--prefill" | "--decode" | "--url";
   readonly urls: readonly string[];
 }
 
@@ -38,7 +38,9 @@ export async function servedModel(
   );
   const problem =
     model === undefined
-      ? "Prefill and decode engines do not serve the same model:"
+      ? answers.length === 1
+        ? "No model is served:"
+        : "Prefill and decode engines do not serve the same model:"
       : "The engines serve several models; say which with --model:";
   throw new CliError([problem, ...seen].join("\n"));
 }

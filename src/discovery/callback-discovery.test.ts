@@ -5,9 +5,9 @@ import { DiscoveryProbe } from "./discovery.fixture.ts";
 describe("callbackDiscovery", () => {
   it("asks again, tells changes only, and keeps the last good list when the callback fails", async () => {
     let list: unknown = ["http://a"];
-    let calls = 0;
+    const calls: unknown[] = [];
     const answer = (): never => {
-      calls += 1;
+      calls.push(list);
       if (list instanceof Error) throw list;
       return list as never;
     };
@@ -16,9 +16,9 @@ describe("callbackDiscovery", () => {
     const next = async (value: unknown, waitMs = 1_000): Promise<void> => {
       list = value;
       await probe.clock.waitForTimers(1);
-      const before = calls;
+      const before = calls.length;
       probe.clock.advance(waitMs);
-      while (calls === before) await Promise.resolve();
+      while (calls.length === before) await Promise.resolve();
     };
     await next(["http://a"]);
     await next(["http://a", { url: "http://b", api_key: "k" }]);

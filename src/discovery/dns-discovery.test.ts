@@ -24,7 +24,7 @@ function lookup(options: Partial<DnsDiscoveryOptions>, first: readonly DnsRecord
     probe,
     questions,
     /** Answers this from now on, lets time pass, and waits for the next question. */
-    async after(ms: number, next: readonly DnsRecord[] | Error): Promise<void> {
+    after: async (ms: number, next: readonly DnsRecord[] | Error): Promise<void> => {
       answer = next;
       await probe.clock.waitForTimers(1);
       const asked = new Promise<void>((resolve) => waiting.push(resolve));

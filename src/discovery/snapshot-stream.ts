@@ -2,14 +2,12 @@
  * The newest list of something, for one reader at a time: who is slow misses what was overtaken, never the last one.
  */
 export class SnapshotStream<T> {
-  #latest: T | undefined;
+  #latest: { readonly value: T } | undefined;
   #error: Error | undefined;
-  #version = 0;
   readonly #waiting = new Set<() => void>();
 
   push(snapshot: T): void {
-    this.#latest = snapshot;
-    this.#version += 1;
+    this.#latest = { value: snapshot };
     this.#wake();
   }
 
@@ -21,12 +19,12 @@ export class SnapshotStream<T> {
 
   /** Snapshots from the latest on, until the signal aborts. */
   async *read(signal: AbortSignal): AsyncGenerator<T, void, undefined> {
-    let seen = 0;
+    let seen: { readonly value: T } | undefined;
     while (!signal.aborted) {
       if (this.#error !== undefined) throw this.#error;
-      if (this.#version > seen) {
-        seen = this.#version;
-        yield this.#latest as T;
+      if (this.#latest !== undefined && this.#latest !== seen) {
+        seen = this.#latest;
+        yield seen.value;
       } else {
         await this.#change(signal);
       }

@@ -1,4 +1,5 @@
-import type { AdapterMetadata } from "../config/model-card.ts";
+import type { LLMConfig } from "../config/llm-config.ts";
+import { adapterFolder, type AdapterMetadata } from "../config/model-card.ts";
 import { baseModelId, modelIdFromPath } from "../config/model-id.ts";
 import { ConfigurationError } from "../errors/configuration-error.ts";
 import { RequestError } from "../errors/request-error.ts";
@@ -98,10 +99,16 @@ export class ModelCatalog {
   async #cardsOf(id: string): Promise<readonly ServedModelCard[]> {
     const base = this.#cards.get(id)!;
     const adapters = await this.#adaptersOf(id);
-    const { llmConfig } = this.#servers.get(id)!;
+    const server = this.#servers.get(id)!;
+    const { llmConfig } = server;
+    const listed = new Set(adapters.map((adapter) => adapter.model_id));
+    const known = (server.adapterIds?.() ?? []).filter((adapterId) => !listed.has(adapterId));
     return [
       base,
       ...adapters.map((adapter) => servedModelCard(adapter.model_id, llmConfig, this.#createdS, adapter)),
+      ...known.map((adapterId) =>
+        servedModelCard(adapterId, llmConfig, this.#createdS, knownAdapter(adapterId, llmConfig)),
+      ),
     ];
   }
 
@@ -120,6 +127,17 @@ export class ModelCatalog {
     this.#adapters.set(id, { sinceMs: now, adapters });
     return adapters;
   }
+}
+
+/** What is known of an adapter that an engine has and nobody listed. */
+function knownAdapter(adapterId: string, { modelId, loraConfig }: LLMConfig): AdapterMetadata {
+  const folder = loraConfig?.dynamicLoraLoadingPath;
+  return {
+    model_id: adapterId,
+    base_model_id: modelId,
+    max_request_context_length: null,
+    bucket_uri: folder === undefined ? "" : adapterFolder(folder, adapterId),
+  };
 }
 
 function shown(name: string): string {

@@ -10,6 +10,7 @@ import type { LLMResponse } from "../llm/llm-response.ts";
 import type { LLMServerProtocol } from "../llm/llm-server-protocol.ts";
 import type { ListLoraAdapters } from "../llm/lora-listing.ts";
 import type { BeginRequest } from "../serve/application.ts";
+import type { RequestTrace } from "../observability/request-trace.ts";
 import type {
   DeploymentContext,
   DeploymentInstance,
@@ -26,6 +27,8 @@ import { errorResponse, jsonResponse, withHeaders } from "./json-response.ts";
 import { ModelCatalog, type ServedModels } from "./model-catalog.ts";
 import { readRequestBody } from "./request-body.ts";
 import { clientRequestId } from "./request-id.ts";
+import { metricsRoute } from "./metrics-route.ts";
+import { routeHeader } from "./route-header.ts";
 import { defaultRoutes, type Route, type RouteMap, type RouteMatch, RouteTable } from "./routes.ts";
 
 /** Arguments of {@link OpenAiIngress}; all but the deployments are the builders' `ingressExtraKwargs`. */
@@ -42,6 +45,16 @@ export interface OpenAiIngressArguments {
   readonly cors?: CorsOptions | undefined;
   /** Finds the LoRA adapters that `GET /v1/models` shows. @default adapters are served but not listed */
   readonly listLoraAdapters?: ListLoraAdapters | undefined;
+  /**
+   * Path under which `GET` answers with the application's metrics, for example `/metrics`. Whoever reaches the ingress
+   * reads them, unless `admit` refuses. @default not served
+   */
+  readonly metricsPath?: string | undefined;
+  /**
+   * Tells clients in `x-serve-llm-route` how a request was served: mode, reason, and names of replicas, never their
+   * URLs. @default false
+   */
+  readonly routeHeader?: boolean | undefined;
 }
 
 /** An HTTP request on its way through the ingress. */
@@ -50,6 +63,8 @@ export interface IngressRequest extends HttpRequest {
   readonly route: Route;
   /** The rest of the path, for routes that end in `{model}`. */
   readonly parameter: string | undefined;
+  /** Hears of the story of a request to a model as it begins. */
+  readonly onTrace?: ((trace: RequestTrace) => void) | undefined;
   /** The client's id for it, or ours. */
   readonly requestId: string;
 }
@@ -75,13 +90,14 @@ export class OpenAiIngress implements DeploymentInstance {
   readonly #cors: CorsPolicy | undefined;
   readonly #bodyLimits: BodyLimits;
   readonly #requestLimits: RequestLimits | undefined;
+  readonly #routeHeader: boolean;
 
   /** Options for `serve.deployment(IngressClass).options(...)`. Mirrors Ray's `OpenAiIngress.get_deployment_options`. */
   static getDeploymentOptions(llmConfigs: readonly LLMConfig[]): DeploymentInit {
     return ingressDeploymentOptions(llmConfigs, readEnvironment().deploymentDefaults) as DeploymentInit;
   }
 
-  /** @throws ConfigurationError when the models or `cors` are not usable */
+  /** @throws ConfigurationError when the models, `cors` or `metricsPath` are not usable */
   constructor(args: OpenAiIngressArguments, context: DeploymentContext) {
     this.context = context;
     this.#models = new ModelCatalog(args.llmDeployments, args.listLoraAdapters, context);
@@ -93,23 +109,30 @@ export class OpenAiIngress implements DeploymentInstance {
     };
     this.#requestLimits = args.limits;
     this.#cors = args.cors === undefined ? undefined : new CorsPolicy(args.cors);
-    this.#table = new RouteTable((this.constructor as typeof OpenAiIngress).routes);
+    this.#routeHeader = args.routeHeader === true;
+    const { routes } = this.constructor as typeof OpenAiIngress;
+    this.#table = new RouteTable(
+      args.metricsPath === undefined ? routes : { ...routes, metrics: metricsRoute(args.metricsPath) },
+    );
+    if (args.metricsPath !== undefined) context.metrics?.enable();
   }
 
   /** Answers one HTTP request. Never rejects: errors are answers. */
   async handle(request: HttpRequest): Promise<HttpResponse> {
     const requestId = clientRequestId(request.header("x-request-id")) ?? this.context.random.id();
+    const match = this.#table.match(request.method, request.path);
+    let trace: RequestTrace | undefined;
+    const onTrace = this.#routeHeader ? (begun: RequestTrace) => (trace = begun) : undefined;
     let response: HttpResponse;
     try {
-      response = await this.#answer(request, requestId);
+      response = await this.#answer(request, match, requestId, onTrace);
     } catch (error) {
       response = errorResponse(error);
     }
-    const headers: HttpResponse["headers"] = [["x-request-id", requestId]];
-    return withHeaders(
-      response,
-      this.#cors === undefined ? headers : [...headers, ...this.#cors.headersFor(request)],
-    );
+    const headers: (readonly [string, string])[] = [["x-request-id", requestId]];
+    if (trace !== undefined) headers.push(["x-serve-llm-route", routeHeader(trace)]);
+    if (this.#cors !== undefined) headers.push(...this.#cors.headersFor(request));
+    return { ...withHeaders(response, headers), route: match.kind === "match" ? match.path : undefined };
   }
 
   /** `POST /v1/chat/completions` */
@@ -159,6 +182,13 @@ export class OpenAiIngress implements DeploymentInstance {
     return { status: 200, headers: [], body: undefined };
   }
 
+  /** `metricsPath`: the application's metrics in Prometheus' text format. */
+  async metrics(_request: IngressRequest): Promise<HttpResponse> {
+    const page = await this.context.metrics?.page();
+    if (page === undefined) throw new TypeError("Metrics are an application's; this ingress is in none.");
+    return { status: 200, headers: [["content-type", page.contentType]], body: Buffer.from(page.text) };
+  }
+
   status(): DeploymentStatusDetails {
     return {
       status: "HEALTHY",
@@ -195,8 +225,12 @@ export class OpenAiIngress implements DeploymentInstance {
     return this.#models.serverFor(model);
   }
 
-  async #answer(request: HttpRequest, requestId: string): Promise<HttpResponse> {
-    const match = this.#table.match(request.method, request.path);
+  async #answer(
+    request: HttpRequest,
+    match: RouteMatch,
+    requestId: string,
+    onTrace: IngressRequest["onTrace"],
+  ): Promise<HttpResponse> {
     if (match.kind !== "match") {
       const methods = match.kind === "wrong-method" ? match.allowed : [];
       return (
@@ -204,7 +238,7 @@ export class OpenAiIngress implements DeploymentInstance {
       );
     }
     const { name, route, parameter } = match;
-    const ingressRequest: IngressRequest = { ...request, route, parameter, requestId };
+    const ingressRequest: IngressRequest = { ...request, route, parameter, requestId, onTrace };
     const admitted = this.admit(ingressRequest);
     if (admitted !== undefined) await admitted;
     const handler = (this as unknown as Readonly<Record<string, RouteHandler | undefined>>)[name];
@@ -228,6 +262,7 @@ export class OpenAiIngress implements DeploymentInstance {
       sessionId: sessionIdOf(request),
       forwardHeaders: headersToForward(request),
       cancel: request.cancel,
+      onTrace: request.onTrace,
     };
   }
 
@@ -246,7 +281,10 @@ export class OpenAiIngress implements DeploymentInstance {
   }
 }
 
-type CallFields = Pick<ForwardRequest, "modelId" | "requestId" | "sessionId" | "forwardHeaders" | "cancel">;
+type CallFields = Pick<
+  ForwardRequest,
+  "modelId" | "requestId" | "sessionId" | "forwardHeaders" | "cancel" | "onTrace"
+>;
 
 interface ForwardedContent {
   readonly model: string | undefined;

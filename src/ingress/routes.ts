@@ -103,6 +103,8 @@ export type RouteMatch =
       /** Name of the route. */
       readonly name: string;
       readonly route: Route;
+      /** The path that matched, as it was declared. */
+      readonly path: string;
       /** What `{model}` stands for. */
       readonly parameter: string | undefined;
     }
@@ -112,7 +114,7 @@ export type RouteMatch =
 const parameterSuffix = "{model}";
 
 /** Routes of one path by method. */
-type Methods = Map<string, { readonly name: string; readonly route: Route }>;
+type Methods = Map<string, { readonly name: string; readonly route: Route; readonly path: string }>;
 
 /** Looks paths up. Made once for each ingress. */
 export class RouteTable {
@@ -126,7 +128,7 @@ export class RouteTable {
         const table = isPrefix ? this.#prefixes : this.#exact;
         const key = isPrefix ? path.slice(0, -parameterSuffix.length) : path;
         const methods: Methods = table.get(key) ?? new Map();
-        table.set(key, methods.set(route.method, { name, route }));
+        table.set(key, methods.set(route.method, { name, route, path }));
       }
     }
   }

@@ -6,6 +6,7 @@ import type { DeploymentHandle } from "../serve/deployment-handle.ts";
 import type { Attempts } from "./attempts.ts";
 import type { TraceRecorder } from "./trace-recorder.ts";
 import { outcomeOf } from "./call-outcome.ts";
+import type { LoraAdapters } from "./lora-adapters.ts";
 import type { ModelRequest } from "./forward-request.ts";
 import type { LLMResponse } from "./llm-response.ts";
 
@@ -13,6 +14,8 @@ import type { LLMResponse } from "./llm-response.ts";
 export interface AnswerContext {
   /** The deployment whose replica answers the client. */
   readonly handle: DeploymentHandle;
+  /** Its LoRA adapters. */
+  readonly adapters: LoraAdapters;
   readonly attempts: Attempts;
   readonly recorder: TraceRecorder;
   readonly clock: Clock;
@@ -42,22 +45,36 @@ async function answerOnSomeReplica(
   context: AnswerContext,
   answer: (lease: ReplicaLease) => Promise<LLMResponse>,
 ): Promise<LLMResponse> {
-  const { handle, attempts, recorder, clock } = context;
+  const { handle, attempts, recorder, clock, adapters } = context;
+  const adapterId = adapters.idOf(request);
+  adapters.requireServable(adapterId);
   const failed = new Set<string>();
+  let reloaded = false;
   for (;;) {
-    const acquired = handle.acquire(pendingRequest(request, attempts.count, failed), request.cancel, {
-      avoid: failed,
-      priority: request.priority,
-    });
+    const acquired = handle.acquire(
+      pendingRequest(request, attempts.count, failed, adapterId),
+      request.cancel,
+      {
+        avoid: failed,
+        adapterId: adapters.required(adapterId),
+        priority: request.priority,
+      },
+    );
     const lease = acquired instanceof Promise ? await acquired : acquired;
     recorder.leased();
     try {
+      const preparing = adapters.prepare(lease, adapterId, request.cancel);
+      if (preparing !== undefined) await onFailureRelease(lease, preparing);
       return await answer(lease);
     } catch (error) {
       const used = lease.released;
       lease.release(used ? outcomeOf(error) : "neutral");
       // A lease that was never used says that the failure was elsewhere: there is nothing to try again here.
       if (!used || request.cancel.cancelled) throw error;
+      if (!reloaded && adapters.forgetMissing(lease.replica, adapterId, error)) {
+        reloaded = true;
+        continue;
+      }
       failed.add(lease.replica.id);
       if (!attempts.mayRetry(error, handle.hasReplicaBeside(failed))) throw error;
       recorder.trace.retries += 1;
@@ -66,15 +83,27 @@ async function answerOnSomeReplica(
   }
 }
 
+/** Waits for what a lease needs before it can be used. Its failure is no sign of an ill replica. */
+export async function onFailureRelease(lease: ReplicaLease, preparing: Promise<void>): Promise<void> {
+  try {
+    await preparing;
+  } catch (error) {
+    lease.release("neutral");
+    throw error;
+  }
+}
+
 /** The request as routers see it. */
 export function pendingRequest(
   request: ModelRequest,
   attempt: number,
   triedReplicaIds: ReadonlySet<string>,
+  adapterId?: string,
 ): PendingRequest {
   return {
     requestId: request.requestId,
     modelId: request.modelId,
+    multiplexedModelId: adapterId,
     sessionId: request.sessionId,
     attempt,
     triedReplicaIds,

@@ -7,6 +7,7 @@ import type { Timer } from "../internal/clock.ts";
 import type { EngineHttpRequest } from "../replicas/endpoint-client.ts";
 import type { CallOutcome } from "../replicas/replica-health.ts";
 import type { ReplicaLease } from "../replicas/replica.ts";
+import { withAdapterName } from "./adapter-id.ts";
 import { outcomeOf } from "./call-outcome.ts";
 import { startDecode } from "./decode-leg.ts";
 import type { DecodeOnlyReason } from "./disaggregation-decision.ts";
@@ -58,8 +59,17 @@ async function runBothLegs(
   const binding = bound instanceof Promise ? await bound : bound;
   request.cancel.throwIfCancelled();
   const view = new ConnectorRequestView(request, requestId, binding.decode);
-  const prefillEdits = connector.preparePrefillRequest(view, binding.prefill);
-  const edits = connector.prepareDecodeRequest(view, binding.prefill, undefined);
+  const adapterId = context.prefillAdapters.idOf(request);
+  const prefillEdits = withAdapterName(
+    connector.preparePrefillRequest(view, binding.prefill),
+    adapterId,
+    prefillLease.replica,
+  );
+  const edits = withAdapterName(
+    connector.prepareDecodeRequest(view, binding.prefill, undefined),
+    adapterId,
+    decodeLease.replica,
+  );
   const hold = holds.open(prefillLease.replica);
   const prefill = new PrefillLeg(request, prefillLease, recorder, context);
   const cancel = linkedTo(request.cancel);

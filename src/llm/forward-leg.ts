@@ -6,6 +6,7 @@ import type { AnsweringOptions } from "./answering-options.ts";
 import { ForwardCall } from "./forward-call.ts";
 import type { ForwardRequest } from "./forward-request.ts";
 import type { LLMResponse } from "./llm-response.ts";
+import type { LoraAdapters } from "./lora-adapters.ts";
 import type { TraceRecorder } from "./trace-recorder.ts";
 
 /** What a forwarded request is sent with. */
@@ -13,6 +14,7 @@ export interface ForwardContext {
   readonly clock: Clock;
   readonly random: Random;
   readonly answering: AnsweringOptions;
+  readonly decodeAdapters: LoraAdapters;
 }
 
 /**

@@ -5,6 +5,7 @@ import type { DeploymentHandle } from "../serve/deployment-handle.ts";
 import type { AnsweringOptions } from "./answering-options.ts";
 import type { Attempts } from "./attempts.ts";
 import type { KvHolds } from "./kv-holds.ts";
+import type { LoraAdapters } from "./lora-adapters.ts";
 import type { PDHealthMeter } from "./pd-health.ts";
 import type { ResolvedPDProxyOptions } from "./pd-proxy-options.ts";
 import type { PeerDirectory } from "./peer-directory.ts";
@@ -14,6 +15,10 @@ import type { TraceRecorder } from "./trace-recorder.ts";
 export interface HandoffContext {
   readonly prefill: DeploymentHandle;
   readonly prefillTimeoutMs: number;
+  /** LoRA adapters of the prefill engines. */
+  readonly prefillAdapters: LoraAdapters;
+  /** LoRA adapters of the decode engines. */
+  readonly decodeAdapters: LoraAdapters;
   readonly answering: AnsweringOptions;
   readonly connector: KvConnector;
   /** Absent when the connector needs to know nothing about the replicas. */

@@ -18,6 +18,8 @@ export interface LLMServerProtocol extends DeploymentInstance {
    * @throws ServeLLMError when nothing was promised to the client yet
    */
   forward(request: ForwardRequest): Promise<LLMResponse>;
+  /** Full ids of LoRA adapters that its engines have now: loaded here, or there from their start. */
+  adapterIds?(): readonly string[];
   /** Throws when it can't serve. */
   checkHealth(): void;
 }

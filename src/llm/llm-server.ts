@@ -19,11 +19,14 @@ import type { LLMResponse } from "./llm-response.ts";
 import type { LLMServerProtocol } from "./llm-server-protocol.ts";
 import { defaultRetryBudget, RetryBudget } from "./retry-budget.ts";
 import { decodeOnly } from "./sequential-handoff.ts";
+import { type LoraAdapterPath, LoraAdapters } from "./lora-adapters.ts";
 import { TraceRecorder } from "./trace-recorder.ts";
 
 /** Arguments of {@link LLMServer}. */
 export interface LLMServerArguments {
   readonly llmConfig: LLMConfig;
+  /** Where LoRA adapters lie. @default below the configuration's `dynamicLoraLoadingPath` */
+  readonly loraAdapterPath?: LoraAdapterPath | undefined;
 }
 
 const maxRetries = 2;
@@ -36,6 +39,8 @@ export class LLMServer implements LLMServerProtocol {
   readonly llmConfig: LLMConfig;
   /** @internal The engines, for whoever orchestrates several pools. */
   readonly pool: EnginePool;
+  /** @internal LoRA adapters of the engines. */
+  readonly adapters: LoraAdapters;
   protected readonly context: DeploymentContext;
   readonly #answering: AnsweringOptions;
   readonly #engineMetrics: EngineMetricsReader;
@@ -55,7 +60,16 @@ export class LLMServer implements LLMServerProtocol {
     this.llmConfig = args.llmConfig;
     this.context = context;
     this.#answering = answeringOptionsOf(args.llmConfig);
-    this.pool = new EnginePool(enginePoolInit(args.llmConfig, context));
+    this.pool = new EnginePool({
+      ...enginePoolInit(args.llmConfig, context),
+      onEngineRestart: (replica) => this.adapters.forget(replica),
+    });
+    this.adapters = new LoraAdapters({
+      config: args.llmConfig,
+      path: args.loraAdapterPath,
+      clock: context.clock,
+      replicas: () => this.pool.replicas.replicas,
+    });
     this.#engineMetrics = new EngineMetricsReader(() => this.pool.replicas.replicas, context);
   }
 
@@ -78,6 +92,7 @@ export class LLMServer implements LLMServerProtocol {
   }
 
   shutdown(): Promise<void> {
+    this.adapters.stop();
     return this.pool.shutdown();
   }
 
@@ -88,6 +103,10 @@ export class LLMServer implements LLMServerProtocol {
   /** What the engines report of themselves; nothing when the configuration's `logEngineMetrics` is false. */
   async engineMetrics(): Promise<readonly EngineMetricsPage[]> {
     return this.llmConfig.logEngineMetrics === false ? [] : this.#engineMetrics.pages();
+  }
+
+  adapterIds(): readonly string[] {
+    return this.adapters.ids;
   }
 
   checkHealth(): void {
@@ -109,8 +128,11 @@ export class LLMServer implements LLMServerProtocol {
     limitTotalTime(request, this.llmConfig, this.context);
     const attempts = new Attempts(maxRetries, this.#retryBudget, random);
     const recorder = new TraceRecorder(request, this.context, "single");
-    return answerWithRetries(request, { handle: this.pool.handle, attempts, recorder, clock }, (lease) =>
-      send(lease, recorder, { clock, random, answering: this.#answering }),
+    return answerWithRetries(
+      request,
+      { handle: this.pool.handle, adapters: this.adapters, attempts, recorder, clock },
+      (lease) =>
+        send(lease, recorder, { clock, random, answering: this.#answering, decodeAdapters: this.adapters }),
     );
   }
 }

@@ -84,6 +84,8 @@ export class PDProxyServer implements LLMServerProtocol {
     });
     this.#handoff = {
       prefill: prefillServer.pool.handle,
+      prefillAdapters: prefillServer.adapters,
+      decodeAdapters: decodeServer.adapters,
       prefillTimeoutMs: prefillServer.llmConfig.client.prefillTimeoutMs,
       answering: answeringOptionsOf(decodeServer.llmConfig),
       connector,
@@ -122,6 +124,12 @@ export class PDProxyServer implements LLMServerProtocol {
       }
     }
     return disaggregate;
+  }
+
+  /** Those that both sides have. */
+  adapterIds(): readonly string[] {
+    const prefill = new Set(this.#prefill.adapterIds());
+    return this.#decode.adapterIds().filter((id) => prefill.has(id));
   }
 
   checkHealth(): void {
@@ -181,7 +189,7 @@ export class PDProxyServer implements LLMServerProtocol {
     const attempts = new Attempts(this.#options.maxRetries, this.#retryBudget, random);
     return answerWithRetries(
       request,
-      { handle: this.#decode.pool.handle, attempts, recorder, clock },
+      { handle: this.#decode.pool.handle, adapters: this.#decode.adapters, attempts, recorder, clock },
       (lease) =>
         decision.mode === "pd"
           ? (connector.concurrentHandoff ? concurrentHandoff : sequentialHandoff)(

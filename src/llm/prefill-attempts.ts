@@ -3,7 +3,7 @@ import { EngineError } from "../errors/engine-error.ts";
 import { EngineResponseError } from "../errors/engine-response-error.ts";
 import { KvTransferError } from "../errors/kv-transfer-error.ts";
 import type { ReplicaLease } from "../replicas/replica.ts";
-import { pendingRequest } from "./answer-with-retries.ts";
+import { onFailureRelease, pendingRequest } from "./answer-with-retries.ts";
 import { outcomeOf } from "./call-outcome.ts";
 import type { DecodeOnlyReason } from "./disaggregation-decision.ts";
 import type { HandoffContext, RequestProgress } from "./handoff-context.ts";
@@ -25,23 +25,38 @@ export async function onSomePrefill<Result extends object>(
   use: (lease: ReplicaLease) => Promise<Result | DecodeOnlyReason>,
 ): Promise<Result | DecodeOnlyReason> {
   const { attempts, recorder } = progress;
-  const { prefill, options, clock, connector } = context;
+  const { prefill, options, clock, connector, prefillAdapters } = context;
+  const adapterId = prefillAdapters.idOf(request);
   const pairGroup = decodeLease.replica.pairGroup;
   const failed = new Set<string>();
+  const required = prefillAdapters.required(adapterId);
   let kvRetried = false;
+  let reloaded = false;
   for (;;) {
-    if (!connector.decodeNeedsPrefill && !prefill.hasReplicaFor({ pairGroup })) return "no_prefill";
-    const acquired = prefill.acquire(pendingRequest(request, failed.size, failed), request.cancel, {
-      avoid: failed,
-      pairGroup,
-      priority: request.priority,
-    });
+    if (!connector.decodeNeedsPrefill && !prefill.hasReplicaFor({ pairGroup, adapterId: required }))
+      return "no_prefill";
+    const acquired = prefill.acquire(
+      pendingRequest(request, failed.size, failed, adapterId),
+      request.cancel,
+      {
+        avoid: failed,
+        pairGroup,
+        adapterId: required,
+        priority: request.priority,
+      },
+    );
     const lease = acquired instanceof Promise ? await acquired : acquired;
     try {
+      const preparing = prefillAdapters.prepare(lease, adapterId, request.cancel);
+      if (preparing !== undefined) await onFailureRelease(lease, preparing);
       return await use(lease);
     } catch (error) {
       lease.release(error instanceof KvTransferError ? "success" : outcomeOf(error));
       if (request.cancel.cancelled || decodeLease.released || !(error instanceof EngineError)) throw error;
+      if (!reloaded && prefillAdapters.forgetMissing(lease.replica, adapterId, error)) {
+        reloaded = true;
+        continue;
+      }
       failed.add(lease.replica.id);
       if (error instanceof KvTransferError) {
         const verdict = afterMissingKv(error, options.onMissingKv, kvRetried);

@@ -1,6 +1,7 @@
 import { EngineConnectionError } from "../errors/engine-connection-error.ts";
 import { KvTransferError } from "../errors/kv-transfer-error.ts";
 import type { ReplicaLease } from "../replicas/replica.ts";
+import { withAdapterName } from "./adapter-id.ts";
 import { startDecode } from "./decode-leg.ts";
 import type { DecodeOnlyReason } from "./disaggregation-decision.ts";
 import type { HandoffContext, RequestProgress } from "./handoff-context.ts";
@@ -66,18 +67,11 @@ export function decodeOnly(
   request: LLMRequest,
   lease: ReplicaLease,
   recorder: TraceRecorder,
-  context: Pick<HandoffContext, "clock" | "answering" | "random">,
+  context: Pick<HandoffContext, "clock" | "answering" | "random" | "decodeAdapters">,
 ): Promise<LLMResponse> {
-  const { clock, answering } = context;
-  return startDecode({
-    lease,
-    request,
-    requestId: context.random.id(),
-    edits: {},
-    clock,
-    answering,
-    recorder,
-  });
+  const { clock, answering, decodeAdapters } = context;
+  const edits = withAdapterName({}, decodeAdapters.idOf(request), lease.replica);
+  return startDecode({ lease, request, requestId: context.random.id(), edits, clock, answering, recorder });
 }
 
 /** Decode goes alone because the handoff came to nothing. */
@@ -107,7 +101,8 @@ function handOver(
     throw request.cancel.error!;
   }
   const view = new ConnectorRequestView(request, requestId, binding.decode);
-  const edits = connector.prepareDecodeRequest(view, binding.prefill, answer);
+  const handle = connector.prepareDecodeRequest(view, binding.prefill, answer);
+  const edits = withAdapterName(handle, context.decodeAdapters.idOf(request), lease.replica);
   context.health.handedOver(prefilled.replicaId, lease.replica.id);
   return startDecode({
     lease,
@@ -142,7 +137,8 @@ async function prefillOn(
   const bound = bindPeers(context.peers, replica, decodeLease.replica, request.cancel);
   const binding = bound instanceof Promise ? await bound : bound;
   const view = new ConnectorRequestView(request, requestId, binding.decode);
-  const edits = connector.preparePrefillRequest(view, binding.prefill);
+  const wanted = connector.preparePrefillRequest(view, binding.prefill);
+  const edits = withAdapterName(wanted, context.prefillAdapters.idOf(request), replica);
   const engineRequest = legRequest(request, requestId, edits, "prefill");
   const trace = recorder.leg("prefill", lease, requestId);
   try {

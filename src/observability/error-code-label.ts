@@ -37,6 +37,7 @@ const knownCodes: ReadonlySet<string> = new Set([
   "kv_host_not_allowed",
   "kv_lease_expired",
   "invalid_config",
+  "not_disaggregable",
   "no_ingress",
   "router_failed",
   "body_already_consumed",

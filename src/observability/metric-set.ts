@@ -1,5 +1,5 @@
-import type { Counter, Gauge, Histogram, Registry, RegistryContentType } from "prom-client";
 import type * as promClient from "prom-client";
+import type { Counter, Gauge, Histogram, Registry, RegistryContentType } from "prom-client";
 import type { ApplicationSnapshot } from "./application-snapshot.ts";
 import { errorCodeLabel } from "./error-code-label.ts";
 import { type MetricDefinition, metricDefinitions, type MetricKey } from "./metric-definitions.ts";
@@ -9,6 +9,12 @@ import { type Sample, snapshotSamples } from "./snapshot-samples.ts";
 
 /** A `prom-client` registry of the user's. */
 export type MetricsRegistry = Registry<RegistryContentType>;
+
+/** Metrics ready to be served. */
+export interface MetricsPage {
+  readonly contentType: string;
+  readonly text: string;
+}
 
 /** The parts of `prom-client` that metrics are made of; it is loaded when somebody wants metrics. */
 export type PromClient = Pick<typeof promClient, "Counter" | "Gauge" | "Histogram" | "Registry">;

@@ -60,7 +60,17 @@ export class Replica implements ReplicaView {
   /** vLLM's version, from `/version`; undefined until it was asked, or when it does not say. */
   version: string | undefined;
   /** What it serves, from `/v1/models`, adapters included; undefined until it was asked. */
-  servedModels: readonly ServedModel[] | undefined;
+  get servedModels(): readonly ServedModel[] | undefined {
+    return this.#servedModels;
+  }
+
+  /** Takes note of what the engine says it serves, which is also which adapters it has. */
+  set servedModels(models: readonly ServedModel[] | undefined) {
+    this.#servedModels = models;
+    if (models !== undefined) this.multiplexedModelIds = adapterIds(models);
+  }
+
+  #servedModels: readonly ServedModel[] | undefined;
   readonly #observer: ReplicaObserver;
   readonly #health: ReplicaHealth;
   readonly #engineIds: string[] = [];
@@ -203,6 +213,16 @@ export class Replica implements ReplicaView {
 
 function hashOf(text: string): string {
   return hash32(text).toString(16).padStart(8, "0");
+}
+
+/** Ids of adapters as requests name them, `model:adapter`, whether or not the engine's names are complete. */
+function adapterIds(models: readonly ServedModel[]): ReadonlySet<string> {
+  return new Set(
+    models.flatMap(({ id, parent }) => {
+      if (parent === undefined) return [];
+      return id.startsWith(`${parent}:`) ? [id] : [`${parent}:${id}`];
+    }),
+  );
 }
 
 /** The right to one slot on one replica. Bound to the replica itself, so a removed and re-added endpoint is not confused. */

@@ -1,6 +1,6 @@
 import { ServeLLMError } from "../errors/serve-llm-error.ts";
 
-/** New requests, and those that outlive the grace period, get this. */
+/** What a request gets while its application stops. */
 export function shuttingDown(): ServeLLMError {
   return new ServeLLMError("The server is shutting down.", {
     code: "shutting_down",
@@ -10,7 +10,7 @@ export function shuttingDown(): ServeLLMError {
   });
 }
 
-/** The root of the graph is a model server, not an ingress. */
+/** What a request over HTTP gets from an application without an ingress. */
 export function noIngress(name: string): ServeLLMError {
   return new ServeLLMError(`Deployment "${name}" does not answer HTTP; put an ingress in front of it.`, {
     code: "no_ingress",

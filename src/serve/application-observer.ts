@@ -1,45 +1,170 @@
-import * as promClient from "prom-client";
+import type { HttpRequest, HttpResponse } from "../adapters/http-exchange.ts";
 import type { ApplicationSnapshot } from "../observability/application-snapshot.ts";
-import { type MetricSet, metricSetOf, type MetricsRegistry } from "../observability/metric-set.ts";
+import { type Logger, type LoggerOptions, logRequest } from "../observability/logger.ts";
+import { metricDefinitions } from "../observability/metric-definitions.ts";
+import {
+  metricSetOf,
+  type MetricSet,
+  type MetricsPage,
+  type MetricsRegistry,
+  type PromClient,
+} from "../observability/metric-set.ts";
+import { phasesOf, type RequestPhases } from "../observability/request-phases.ts";
 import type { RequestTrace } from "../observability/request-trace.ts";
 import { TraceRing } from "../observability/trace-ring.ts";
-import { type EngineMetricsPage, mergeMetrics } from "../protocol/merge-metrics.ts";
+import { type EngineMetricsPage, mergeMetrics, sampleText } from "../protocol/merge-metrics.ts";
 
-const tracesKept = 1000;
+/** How metrics are told from those of other applications. */
+export interface MetricsOptions {
+  /** Value of the label `application`, unique within the registry. @default "default", as Ray's application name */
+  readonly application?: string | undefined;
+}
 
-/** What one application knows of its past: the last requests, and metrics when somebody wants them. */
+/** The whole story of a request: its trace, and the times of its steps. */
+export type RequestExplanation = RequestTrace & { readonly phases: RequestPhases };
+
+/** What an {@link ApplicationObserver} asks of its application. */
+export interface Observed {
+  /** Milliseconds of its clock. */
+  now(): number;
+  snapshot(): ApplicationSnapshot;
+  /** Pages of all engines whose deployments pass them on. */
+  engineMetrics(): Promise<readonly EngineMetricsPage[]>;
+}
+
+const defaultTraces = 1000;
+
+/** Keeps account of one application's requests: recent ones, metrics, log lines. */
 export class ApplicationObserver {
-  readonly #application: string;
-  readonly #snapshot: () => ApplicationSnapshot;
-  readonly #traces = new TraceRing(tracesKept);
+  readonly #observed: Observed;
+  #recent = new TraceRing(defaultTraces);
+  #wantsMetrics = false;
+  #registry: MetricsRegistry | undefined;
+  #application = "default";
+  #opening: Promise<MetricSet> | undefined;
   #metrics: MetricSet | undefined;
+  #leave: (() => void) | undefined;
+  #logger: Logger | undefined;
+  #logsRequests = false;
 
-  constructor(application: string, snapshot: () => ApplicationSnapshot) {
-    this.#application = application;
-    this.#snapshot = snapshot;
+  constructor(observed: Observed) {
+    this.#observed = observed;
   }
 
-  /** Takes note of a request that is over. */
-  observe(trace: RequestTrace): void {
-    this.#traces.add(trace);
+  /** @throws RangeError when it is no whole number of at least 0 */
+  keepTraces(count: number): void {
+    if (!Number.isSafeInteger(count) || count < 0) {
+      throw new RangeError(`keepTraces takes a whole number of at least 0, not ${String(count)}.`);
+    }
+    const kept = this.#recent.all();
+    this.#recent = new TraceRing(count);
+    for (const trace of kept.slice(-count || kept.length)) this.#recent.add(trace);
+  }
+
+  explain(requestId: string): RequestExplanation | undefined {
+    const trace = this.#recent.get(requestId);
+    return trace === undefined ? undefined : { ...trace, phases: phasesOf(trace) };
+  }
+
+  useLogger(logger: Logger, options: LoggerOptions = {}): void {
+    for (const level of ["info", "warn", "error"] as const) {
+      if (typeof logger?.[level] !== "function") {
+        throw new TypeError(`A logger needs the methods info, warn and error; \`${level}\` is missing.`);
+      }
+    }
+    this.#logger = logger;
+    this.#logsRequests = options.requests === true;
+  }
+
+  /** True when a warning was logged; else somebody else has to say it. */
+  warn(message: string): boolean {
+    if (this.#logger === undefined) return false;
+    this.#logger.warn({}, message);
+    return true;
+  }
+
+  /** @throws TypeError when metrics are in use already */
+  useMetrics(registry: MetricsRegistry | undefined, options: MetricsOptions): void {
+    if (this.#opening !== undefined) {
+      throw new TypeError("Metrics are in use already: call useMetrics before the application starts.");
+    }
+    this.#wantsMetrics = true;
+    this.#registry = registry;
+    this.#application = options.application ?? "default";
+  }
+
+  /** Metrics are wanted, wherever they go. */
+  enableMetrics(): void {
+    this.#wantsMetrics = true;
+  }
+
+  /** Resolves when what was asked for is ready to count. */
+  async start(): Promise<void> {
+    if (this.#wantsMetrics) await this.#openMetrics();
+  }
+
+  /** Takes the application's state out of the registry; what was counted stays. */
+  stop(): void {
+    this.#leave?.();
+    this.#leave = undefined;
+    this.#opening = undefined;
+  }
+
+  /** A request to a model is over. */
+  request(trace: RequestTrace): void {
+    this.#recent.add(trace);
     this.#metrics?.request(this.#application, trace);
+    if (this.#logsRequests) logRequest(this.#logger!, trace);
   }
 
-  explain(requestId: string): RequestTrace | undefined {
-    return this.#traces.get(requestId);
+  /** An HTTP request is about to be answered. Returns the answer. */
+  http(request: HttpRequest, response: HttpResponse, beganMs: number): HttpResponse {
+    const metrics = this.#metrics;
+    if (metrics === undefined) return response;
+    const { method } = request;
+    const { route = "", status } = response;
+    request.cancel.onEnd(() => {
+      const durationMs = this.#observed.now() - beganMs;
+      metrics.http(this.#application, { route, method, status, durationMs });
+    });
+    return response;
   }
 
-  /** Counts from now on in this registry. Only the first call counts. */
-  use(registry: MetricsRegistry): void {
-    if (this.#metrics !== undefined) return;
-    this.#metrics = metricSetOf(promClient, registry);
-    this.#metrics.add({ application: this.#application, snapshot: this.#snapshot });
+  async page(): Promise<MetricsPage> {
+    const { registry } = await this.#openMetrics();
+    const [own, engines] = await Promise.all([registry.metrics(), this.#observed.engineMetrics()]);
+    const { contentType } = registry;
+    const more = engines.length === 0 ? "" : this.#engineText(engines);
+    // OpenMetrics ends with a line that says so.
+    const end = own.lastIndexOf("# EOF");
+    return { contentType, text: end < 0 ? own + more : own.slice(0, end) + more + own.slice(end) };
   }
 
-  /** All metrics as text, those of the engines included. */
-  async page(engines: readonly EngineMetricsPage[]): Promise<string> {
-    this.use(new promClient.Registry());
-    const own = await this.#metrics!.registry.metrics();
-    return own + mergeMetrics(engines);
+  #openMetrics(): Promise<MetricSet> {
+    this.#opening ??= this.#open().catch((error: unknown) => {
+      this.#opening = undefined;
+      throw error;
+    });
+    return this.#opening;
+  }
+
+  async #open(): Promise<MetricSet> {
+    // Loaded here because most of the time that importing this library would take is its.
+    const prom: PromClient = await import("prom-client");
+    this.#registry ??= new prom.Registry() as MetricsRegistry;
+    const set = metricSetOf(prom, this.#registry);
+    this.#leave = set.add({ application: this.#application, snapshot: () => this.#observed.snapshot() });
+    this.#metrics = set;
+    return set;
+  }
+
+  #engineText(pages: readonly EngineMetricsPage[]): string {
+    const { name, help } = metricDefinitions.engineMetricsUp;
+    const labelled = pages.map(({ labels, text }) => ({
+      labels: { application: this.#application, ...labels },
+      text,
+    }));
+    const up = labelled.map(({ labels, text }) => sampleText(name, labels, text === undefined ? 0 : 1));
+    return `# HELP ${name} ${help}\n# TYPE ${name} gauge\n${up.join("\n")}\n${mergeMetrics(labelled)}`;
   }
 }

@@ -1,17 +1,18 @@
 import { type FetchHandler, fetchHandler } from "../adapters/fetch-handler.ts";
 import type { HttpRequest, HttpResponse } from "../adapters/http-exchange.ts";
 import { type NodeHandler, nodeHandler } from "../adapters/node-handler.ts";
-import { ConfigurationError } from "../errors/configuration-error.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
 import { systemClock } from "../internal/clock.ts";
 import { systemRandom } from "../internal/random.ts";
+import type { Logger, LoggerOptions } from "../observability/logger.ts";
 import type { MetricsRegistry } from "../observability/metric-set.ts";
 import type { PDHealth } from "../observability/pd-health-report.ts";
-import type { RequestTrace } from "../observability/request-trace.ts";
+import type { EngineMetricsPage } from "../protocol/merge-metrics.ts";
 import { toOpenAIError } from "../protocol/openai-error.ts";
 import { noIngress, shuttingDown } from "./application-errors.ts";
 import { type ApplicationGraph, buildGraph } from "./application-graph.ts";
-import { ApplicationObserver } from "./application-observer.ts";
+import { ApplicationObserver, type MetricsOptions, type RequestExplanation } from "./application-observer.ts";
+import { findPool } from "./find-pool.ts";
 import type { RayService, RayServiceOptions } from "./ray-service.ts";
 import {
   type Exportable,
@@ -22,7 +23,7 @@ import {
   type ServeConfigOptions,
 } from "./serve-export.ts";
 import { warnOnce } from "./warn-once.ts";
-import { yamlText } from "./yaml-text.ts";
+import { type DocumentFormat, written, type Written } from "./yaml-text.ts";
 import type {
   ApplicationEnvironment,
   ApplicationNode,
@@ -77,10 +78,11 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
 
   constructor(node: ApplicationNode<Instance>) {
     this.node = node;
-    this.#observer = new ApplicationObserver(node.name, () => ({
-      ...this.status(),
-      pdHealth: this.pdHealth(),
-    }));
+    this.#observer = new ApplicationObserver({
+      now: () => this.#environment.clock.now(),
+      snapshot: () => ({ ...this.status(), pdHealth: this.pdHealth() }),
+      engineMetrics: () => this.#engineMetrics(),
+    });
     const service = (request: HttpRequest): Promise<HttpResponse> => this.#serve(request);
     this.handler = nodeHandler(service);
     this.fetch = fetchHandler(service);
@@ -142,18 +144,10 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
    *
    * @throws ConfigurationError when the graph was put together by hand, or a class in it has no import path
    */
-  toServeConfig(options: ServeConfigOptions & { readonly format: "yaml" }): string;
-  toServeConfig(
-    options?: ServeConfigOptions & { readonly format?: "object" | undefined },
-  ): ServeConfigDocument;
-  toServeConfig({
-    format,
-    ...options
-  }: ServeConfigOptions & { readonly format?: "object" | "yaml" | undefined } = {}):
-    | ServeConfigDocument
-    | string {
-    const document = serveConfigOf(this.exportable, options);
-    return format === "yaml" ? yamlText(document) : document;
+  toServeConfig<Format extends DocumentFormat = "object">(
+    options: ServeConfigOptions & { readonly format?: Format | undefined } = {},
+  ): Written<Format, ServeConfigDocument> {
+    return written(serveConfigOf(this.exportable, options), options.format);
   }
 
   /**
@@ -161,14 +155,10 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
    *
    * @throws ConfigurationError as {@link toServeConfig}, and for names that Kubernetes would refuse
    */
-  toRayService(options: RayServiceOptions & { readonly format: "yaml" }): string;
-  toRayService(options: RayServiceOptions & { readonly format?: "object" | undefined }): RayService;
-  toRayService({
-    format,
-    ...options
-  }: RayServiceOptions & { readonly format?: "object" | "yaml" | undefined }): RayService | string {
-    const manifest = rayServiceFor(this.exportable, options);
-    return format === "yaml" ? yamlText(manifest) : manifest;
+  toRayService<Format extends DocumentFormat = "object">(
+    options: RayServiceOptions & { readonly format?: Format | undefined },
+  ): Written<Format, RayService> {
+    return written(rayServiceFor(this.exportable, options), options.format);
   }
 
   /** Opens the pools and starts the background work. Safe to call again; every call waits for the same start. */
@@ -203,21 +193,7 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
    */
   deployment(name: string): DeploymentControl {
     this.#root();
-    const pools = [...this.#graph!.instances].flatMap(([each, { pool }]) =>
-      pool === undefined ? [] : [{ each, pool }],
-    );
-    const found = pools.find(({ each }) => each === name);
-    if (found !== undefined) return found.pool;
-    const known = this.#graph!.instances.has(name);
-    throw new ConfigurationError(`Application "${this.name}"`, [
-      {
-        path: ["deployment"],
-        message: known ? "This deployment has no engines of its own" : "There is no such deployment",
-        type: "value_error",
-        expected: `one of ${pools.map(({ each }) => JSON.stringify(each)).join(", ")}`,
-        received: JSON.stringify(name),
-      },
-    ]);
+    return findPool(this.name, this.#graph!.instances, name);
   }
 
   /** For every prefill/decode deployment: whether disaggregation is really happening. */
@@ -227,30 +203,46 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
   }
 
   /**
-   * The story of one of the last 1,000 requests that are over: which replicas, when, what was tried again and why.
+   * The story of one of the last 1,000 requests that are over (see {@link keepTraces}): which replicas, when, what was
+   * tried again and why. Undefined for what is older, or never came to a model.
    *
    * @param requestId the `x-request-id` of its answer
    */
-  explain(requestId: string): RequestTrace | undefined {
+  explain(requestId: string): RequestExplanation | undefined {
     return this.#observer.explain(requestId);
   }
 
-  /** Has the application's metrics counted in a `prom-client` registry of yours, from now on. */
-  useMetrics(registry: MetricsRegistry): this {
-    this.#observer.use(registry);
+  /** How many requests {@link explain} remembers, 0 or more. @throws RangeError */
+  keepTraces(count: number): this {
+    this.#observer.keepTraces(count);
     return this;
   }
 
   /**
-   * Metrics in Prometheus' text format: this library's, counted since the first call of this or {@link useMetrics},
-   * and those of the engines, asked now, of deployments with `logEngineMetrics`.
+   * Logs what a person should know, and if asked one line for each request, instead of Node's process warnings. Never
+   * prompts, answers, headers or keys. @throws TypeError when a method is missing
+   */
+  useLogger(logger: Logger, options?: LoggerOptions): this {
+    this.#observer.useLogger(logger, options);
+    return this;
+  }
+
+  /**
+   * Has metrics counted, in a `prom-client` registry of yours or one of the application's own. Call it before the start.
+   *
+   * @throws TypeError when they are counted already
+   */
+  useMetrics(registry?: MetricsRegistry, options: MetricsOptions = {}): this {
+    this.#observer.useMetrics(registry, options);
+    return this;
+  }
+
+  /**
+   * Metrics in Prometheus' text format: this library's, counted since {@link useMetrics} or else the first call of
+   * this, and those of the engines, asked now, of deployments with `logEngineMetrics`.
    */
   async metrics(): Promise<string> {
-    const instances = [...(this.#graph?.instances.values() ?? [])];
-    const pages = await Promise.all(
-      instances.map(async (instance) => (await instance.engineMetrics?.()) ?? []),
-    );
-    return this.#observer.page(pages.flat());
+    return (await this.#observer.page()).text;
   }
 
   /**
@@ -269,7 +261,9 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
   #root(): Instance {
     this.#graph ??= buildGraph(this.node, nodeOf, {
       ...this.#environment,
-      observe: (trace) => this.#observer.observe(trace),
+      warn: (message) => this.#observer.warn(message) || this.#environment.warn(message),
+      observe: (trace) => this.#observer.request(trace),
+      metrics: { enable: () => this.#observer.enableMetrics(), page: () => this.#observer.page() },
     });
     return this.#graph.root as Instance;
   }
@@ -278,6 +272,7 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
     this.#status = "DEPLOYING";
     try {
       this.#root();
+      await this.#observer.start();
       await Promise.all([...this.#graph!.instances.values()].map(async (instance) => instance.start?.()));
       this.#status = "RUNNING";
       this.#lastDeployedMs = this.#environment.clock.wallNow();
@@ -300,17 +295,26 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
     if (this.#status !== "RUNNING") await this.start();
   }
 
+  async #engineMetrics(): Promise<readonly EngineMetricsPage[]> {
+    const instances = [...(this.#graph?.instances.values() ?? [])];
+    return (
+      await Promise.all(instances.map(async (instance) => (await instance.engineMetrics?.()) ?? []))
+    ).flat();
+  }
+
   async #serve(request: HttpRequest): Promise<HttpResponse> {
+    const began = this.#environment.clock.now();
     try {
       if (this.#status === "RUNNING" && this.#stopping === undefined) void this.#begin(request.cancel);
       else await this.#begin(request.cancel);
       const root = this.#root() as HttpRoot;
       if (root.handle === undefined) throw noIngress(this.name);
-      return await root.handle(request);
+      return this.#observer.http(request, await root.handle(request), began);
     } catch (error) {
       const { status, headers, body } = toOpenAIError(error);
-      const text = Buffer.from(JSON.stringify(body));
-      return { status, headers: [["content-type", "application/json"], ...headers], body: text };
+      const all = [["content-type", "application/json"], ...headers] as const;
+      const answer = { status, headers: all, body: Buffer.from(JSON.stringify(body)) };
+      return this.#observer.http(request, answer, began);
     }
   }
 
@@ -322,6 +326,7 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
     await this.#untilIdle(graceMs);
     for (const token of this.#inFlight) token.cancel(shuttingDown());
     await Promise.all(instances.map(async (instance) => instance.shutdown?.()));
+    this.#observer.stop();
     this.#status = "NOT_STARTED";
   }
 

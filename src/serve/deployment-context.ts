@@ -1,6 +1,7 @@
 import type { EndpointInit } from "../config/endpoint.ts";
 import type { Clock } from "../internal/clock.ts";
 import type { Random } from "../internal/random.ts";
+import type { MetricsPage } from "../observability/metric-set.ts";
 import type { PDHealth } from "../observability/pd-health-report.ts";
 import type { RequestTrace } from "../observability/request-trace.ts";
 import type { EngineMetricsPage } from "../protocol/merge-metrics.ts";
@@ -17,6 +18,16 @@ export interface DeploymentContext {
   readonly warn: (message: string) => void;
   /** Takes note of a request that is over: what `app.explain` and the metrics know comes from here. */
   readonly observe: (trace: RequestTrace) => void;
+  /** The application's metrics, for who serves them; undefined outside of an application. */
+  readonly metrics?: MetricsPort | undefined;
+}
+
+/** The metrics of an application, as its deployments see them. */
+export interface MetricsPort {
+  /** Has them counted from the start on. Called while a deployment is made. */
+  enable(): void;
+  /** All of them, in Prometheus' text format. */
+  page(): Promise<MetricsPage>;
 }
 
 /** Ray's deployment statuses. */

@@ -33,6 +33,8 @@ export interface LeaseConstraints {
   readonly avoid?: ReadonlySet<string> | undefined;
   /** Only replicas of this pair group. */
   readonly pairGroup?: string | undefined;
+  /** Only replicas that have this LoRA adapter, or did not say yet which they have. */
+  readonly adapterId?: string | undefined;
   /** Lower goes first while waiting. @default 0 */
   readonly priority?: number | undefined;
 }
@@ -113,7 +115,10 @@ export class DeploymentHandle {
       timeoutMs,
       onTimeout: () => this.#timeoutError(timeoutMs),
       attempt: () => this.#tryTake(request, constraints, since),
-      picky: constraints.pairGroup !== undefined || (constraints.avoid?.size ?? 0) > 0,
+      picky:
+        constraints.pairGroup !== undefined ||
+        constraints.adapterId !== undefined ||
+        (constraints.avoid?.size ?? 0) > 0,
     });
     // Those ahead may all wait for slots that this one does not want.
     if (this.#queue.hasPicky) this.#queue.wake();
@@ -176,7 +181,12 @@ export class DeploymentHandle {
 
   #candidates(constraints: LeaseConstraints): readonly Replica[] {
     let candidates = this.#replicas?.available ?? [];
-    const { pairGroup, avoid } = constraints;
+    const { pairGroup, avoid, adapterId } = constraints;
+    if (adapterId !== undefined) {
+      candidates = candidates.filter(
+        (replica) => replica.servedModels === undefined || replica.multiplexedModelIds.has(adapterId),
+      );
+    }
     if (pairGroup !== undefined) {
       candidates = candidates.filter(
         (replica) => replica.pairGroup === undefined || replica.pairGroup === pairGroup,

@@ -90,6 +90,12 @@ export class EngineCore {
     return String(this.#leaseToken--);
   }
 
+  /** Only the adapters it is started with are left. */
+  forgetAdapters(): void {
+    this.adapters.clear();
+    for (const [name, path] of Object.entries(this.options.adapters)) this.adapters.set(name, path);
+  }
+
   /** A delay with the engine's jitter, milliseconds. */
   jittered(delayMs: number): number {
     const { jitter } = this.options.latency;

@@ -113,6 +113,14 @@ const loadAdapter: EngineRoute = (core, writer, body) => {
     const message = `The lora adapter '${name}' has already been loaded. If you want to load the adapter in place, set 'load_inplace' to True.`;
     throw new EngineRefusal(400, "InvalidUserInput", message);
   }
+  const { adapterPaths } = core.options;
+  if (adapterPaths !== undefined && !adapterPaths.includes(path)) {
+    throw new EngineRefusal(
+      404,
+      "NotFoundError",
+      `Loading lora ${name} failed: No adapter found for ${path}`,
+    );
+  }
   core.adapters.set(name, path);
   writer.answer(200, "text/plain; charset=utf-8", `Success: LoRA adapter '${name}' added successfully.`);
 };

@@ -86,6 +86,8 @@ export interface MockVLLMEngineOptions {
   readonly tokensPerFrame?: number | undefined;
   /** LoRA adapters loaded from the start: name to path. */
   readonly adapters?: Readonly<Record<string, string>> | undefined;
+  /** Paths at which there are adapters to load. @default everywhere */
+  readonly adapterPaths?: readonly string[] | undefined;
   /** Refuses a request whose `X-Request-Id` is already running here. @default true */
   readonly rejectDuplicateRequestIds?: boolean | undefined;
   /** Echoes `X-Request-Id` (vLLM's `--enable-request-id-headers`). @default false */
@@ -107,7 +109,14 @@ export interface MockVLLMEngineOptions {
 }
 
 type Defined<Options> = { readonly [Key in keyof Options]-?: Exclude<Options[Key], undefined> };
-type WithoutDefault = "apiKey" | "seed" | "kvStore" | "engineId" | "firstTokenStop" | "defaultMaxTokens";
+type WithoutDefault =
+  | "apiKey"
+  | "seed"
+  | "kvStore"
+  | "adapterPaths"
+  | "engineId"
+  | "firstTokenStop"
+  | "defaultMaxTokens";
 
 /** Options with every default filled in. */
 export type ResolvedMockOptions = Defined<Omit<MockVLLMEngineOptions, WithoutDefault | "latency">> &
@@ -155,6 +164,7 @@ export function resolveMockOptions(options: MockVLLMEngineOptions): ResolvedMock
     defaultMaxTokens: options.defaultMaxTokens,
     tokensPerFrame: options.tokensPerFrame ?? 1,
     adapters: options.adapters ?? {},
+    adapterPaths: options.adapterPaths,
     rejectDuplicateRequestIds: options.rejectDuplicateRequestIds ?? true,
     requestIdHeaders: options.requestIdHeaders ?? false,
     promptTokensDetails: options.promptTokensDetails ?? false,

@@ -136,6 +136,7 @@ export class MockVLLMEngine {
     core.sleeping = false;
     core.scheduler.setPaused(false);
     core.engineId = this.#nextEngineId();
+    core.forgetAdapters();
     const server = createServer((request, response) => this.#handler.handle(request, response));
     this.#server = server;
     server.keepAliveTimeout = core.options.keepAliveTimeoutMs;

@@ -1,0 +1,106 @@
+// What choosing a replica costs, for every routing policy.
+import { scanJsonObject } from "../../src/protocol/json-object-index.ts";
+import { promptText } from "../../src/routing/prompt-text.ts";
+import type { PendingRequest, ReplicaView } from "../../src/routing/request-router.ts";
+import { createRequestRouter } from "../../src/routing/router-registry.ts";
+import { requestBody } from "../bodies.ts";
+
+/** One policy, pool and prompt. */
+export interface RoutingWork {
+  readonly policy: string;
+  readonly replicas: number;
+  readonly promptBytes: number;
+  /** Microseconds a request. */
+  readonly microseconds: number;
+}
+
+const policies = [
+  "power-of-two",
+  "round-robin",
+  "least-loaded",
+  "prefix-cache-affinity",
+  "consistent-hash",
+  "session-affinity",
+  "kv-pressure",
+];
+
+/** Milliseconds for each measurement. */
+const budgetMs = Number(process.argv[2]);
+
+interface MutableReplica extends ReplicaView {
+  inFlight: number;
+}
+
+function pool(size: number): MutableReplica[] {
+  return Array.from({ length: size }, (_, index) => ({
+    id: `http://10.0.${index >> 8}.${index & 255}:8000`,
+    inFlight: index % 7,
+    maxOngoingRequests: 1_000_000,
+    engineLoad: { running: index % 5, waiting: 0, kvCacheUsage: (index % 10) / 20, atMs: performance.now() },
+    multiplexedModelIds: new Set<string>(),
+    labels: {},
+  }));
+}
+
+/** Prompts that share their first half, and sessions. */
+function requests(promptBytes: number): PendingRequest[] {
+  return Array.from({ length: 16 }, (_, index) => {
+    const bytes = requestBody({ bytes: promptBytes });
+    // Halfway: prompts with a common beginning are what prefix affinity is for.
+    bytes.write(`request ${index} `, bytes.length >> 1);
+    const body = scanJsonObject(bytes);
+    return {
+      requestId: String(index),
+      modelId: "bench-model",
+      sessionId: `session-${index}`,
+      attempt: 0,
+      promptText: () => promptText({ messages: body.value("messages") }),
+    };
+  });
+}
+
+function measure(policy: string, replicas: MutableReplica[], pending: readonly PendingRequest[]): number {
+  let seed = 1;
+  const router = createRequestRouter(policy, {
+    random: () => {
+      seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+      return seed / 2 ** 32;
+    },
+    now: () => performance.now(),
+    kwargs: {},
+  });
+  router.updateReplicas?.(replicas);
+  const route = (request: PendingRequest): void => {
+    const chosen = router.chooseReplicas(replicas, request)[0]![0] as MutableReplica;
+    chosen.inFlight += 1;
+    router.onRequestRouted?.(request, chosen.id);
+    chosen.inFlight -= 1;
+    router.onRequestCompleted?.(request, chosen.id);
+  };
+  for (const request of pending) route(request);
+  let count = 0;
+  const begin = performance.now();
+  let elapsed = 0;
+  do {
+    for (const request of pending) route(request);
+    count += pending.length;
+    elapsed = performance.now() - begin;
+  } while (elapsed < budgetMs);
+  return (elapsed * 1000) / count;
+}
+
+const results: RoutingWork[] = [];
+for (const promptBytes of [1024, 32 * 1024, 1024 * 1024]) {
+  const pending = requests(promptBytes);
+  for (const size of [2, 100, 1000]) {
+    for (const policy of policies) {
+      results.push({
+        policy,
+        replicas: size,
+        promptBytes,
+        microseconds: measure(policy, pool(size), pending),
+      });
+    }
+  }
+}
+console.log(JSON.stringify(results));

@@ -1,0 +1,201 @@
+/** One public name of Ray, and what it is here. */
+export interface RayName {
+  readonly name: string;
+  /** Names that `serve-llm` exports for it; none when there is nothing to export. */
+  readonly here: readonly string[];
+  /** What differs, and why. */
+  readonly differs: string;
+}
+
+const wireType = "A type: bodies are read by rules, not by classes, and pass on what they do not know.";
+
+/** Ray 2.58.0's public modules, name by name (their `__all__`). */
+export const rayModules: Readonly<Record<string, readonly RayName[]>> = {
+  "ray.serve.llm": [
+    {
+      name: "LLMConfig",
+      here: ["LLMConfig"],
+      differs:
+        "Also takes `endpoints`, `scalingTarget` and `client`. Checked whole when it is made, and never changed by a builder.",
+    },
+    {
+      name: "LLMServingArgs",
+      here: ["LLMServingArgsInit"],
+      differs: "A plain object; the builder reads it.",
+    },
+    {
+      name: "ModelLoadingConfig",
+      here: ["ModelLoadingConfig"],
+      differs: "A plain object. `modelId` must not be empty.",
+    },
+    {
+      name: "CloudMirrorConfig",
+      here: [],
+      differs:
+        "A plain object, `modelLoadingConfig.modelSource`. Kept for export: engines load their own weights.",
+    },
+    {
+      name: "LoraConfig",
+      here: ["LoraConfigInit"],
+      differs: "A plain object. Adapters are requested by `model:adapter` and loaded by the engines.",
+    },
+    {
+      name: "build_llm_deployment",
+      here: ["buildLlmDeployment"],
+      differs:
+        "Keyword arguments are one object. An empty `namePrefix` is no prefix; in Ray it counts as not given.",
+    },
+    {
+      name: "build_openai_app",
+      here: ["buildOpenaiApp"],
+      differs: "Two models with one deployment name are refused.",
+    },
+    {
+      name: "build_pd_openai_app",
+      here: ["buildPdOpenaiApp"],
+      differs:
+        "An outside proxy drives both pools, so `proxy_cls_config` and `proxy_deployment_config` have their effect. Stricter between the sides: one model source, one connector.",
+    },
+    {
+      name: "build_dp_deployment",
+      here: ["buildDpDeployment"],
+      differs:
+        "`num_replicas` is the number of ranks, so it must be `data_parallel_size`; autoscaling is refused.",
+    },
+    {
+      name: "build_dp_openai_app",
+      here: ["buildDpOpenaiApp"],
+      differs: "As `build_dp_deployment`. Takes a fixed number of ingress replicas, which Ray's fails on.",
+    },
+    { name: "LLMServer", here: ["LLMServer"], differs: "Ray's deprecated alias of the class below." },
+    {
+      name: "LLMRouter",
+      here: ["OpenAiIngress"],
+      differs: "Ray's deprecated alias of `OpenAiIngress`; only the new name is here.",
+    },
+  ],
+  "ray.serve.llm.deployment": [
+    {
+      name: "LLMServer",
+      here: ["LLMServer"],
+      differs: "A pool of engines that run elsewhere, not an engine.",
+    },
+    {
+      name: "PDDecodeServer",
+      here: ["LLMServer", "PDProxyServer"],
+      differs:
+        "No class: Ray's decode replica owns an engine and orchestrates. Here the pool is an `LLMServer`, and `PDProxyServer` orchestrates.",
+    },
+    {
+      name: "PDPrefillServer",
+      here: ["LLMServer"],
+      differs: "No class: its pool is an `LLMServer`. Ray's path of it is understood as `server_cls`.",
+    },
+    {
+      name: "PDProxyServer",
+      here: ["PDProxyServer"],
+      differs:
+        "Deprecated in Ray, the heart of this library. Topology as up to Ray 2.57, requests as in 2.58.0.",
+    },
+    {
+      name: "DPServer",
+      here: ["DPServer"],
+      differs: "With one rank it is a plain pool; Ray's fails to start.",
+    },
+  ],
+  "ray.serve.llm.ingress": [
+    {
+      name: "OpenAiIngress",
+      here: ["OpenAiIngress"],
+      differs: "One error shape on every route. No FastAPI: a route is a method and an entry of `routes`.",
+    },
+    {
+      name: "make_fastapi_ingress",
+      here: ["makeIngress"],
+      differs:
+        "`endpoint_map` is `routes`. There is no `app` to pass: mount `app.handler` or `app.fetch` on your own server.",
+    },
+  ],
+  "ray.serve.llm.request_router": [
+    {
+      name: "PrefixCacheAffinityRouter",
+      here: [],
+      differs:
+        "A name for `requestRouterClass`: Ray's path, or `prefix-cache-affinity`. Same tree, same thresholds.",
+    },
+    {
+      name: "KVAwareRouter",
+      here: [],
+      differs:
+        "Not here: it needs the KV events of every engine. `prefix-cache-affinity` and `kv-pressure` come nearest.",
+    },
+  ],
+  "ray.serve.llm.openai_api_models": [
+    { name: "ChatCompletionRequest", here: ["ChatCompletionRequest"], differs: wireType },
+    { name: "ChatCompletionResponse", here: ["ChatCompletion"], differs: `${wireType} OpenAI's own name.` },
+    {
+      name: "ChatCompletionStreamResponse",
+      here: ["ChatCompletionChunk"],
+      differs: `${wireType} OpenAI's own name.`,
+    },
+    { name: "CompletionRequest", here: ["CompletionRequest"], differs: wireType },
+    { name: "CompletionResponse", here: ["Completion"], differs: `${wireType} OpenAI's own name.` },
+    {
+      name: "CompletionStreamResponse",
+      here: ["CompletionChunk"],
+      differs: `${wireType} OpenAI's own name.`,
+    },
+    { name: "EmbeddingRequest", here: [], differs: "No type: forwarded to decode as it is." },
+    { name: "EmbeddingResponse", here: [], differs: "No type: relayed as it is." },
+    { name: "TranscriptionRequest", here: [], differs: "No type: the form is forwarded to decode as it is." },
+    { name: "TranscriptionResponse", here: [], differs: "No type: relayed as it is." },
+    { name: "TranscriptionStreamResponse", here: [], differs: "No type: relayed as it is." },
+    {
+      name: "ErrorResponse",
+      here: ["OpenAIErrorBody"],
+      differs: "OpenAI's nested shape, from every route; Ray has three shapes.",
+    },
+  ],
+};
+
+/** Every field of Ray's `LLMConfig`. */
+export const rayConfigFields: Readonly<Record<string, string>> = {
+  runtime_env:
+    "Kept for export; its variables go into `toVllmCommand`. `VLLM_NIXL_SIDE_CHANNEL_PORT` is refused with prefill/decode.",
+  model_loading_config:
+    "The same. Prefill and decode must also agree on `model_source`; Ray compares the id only.",
+  llm_engine: "Only `vLLM`, as in Ray 2.58.0.",
+  engine_kwargs:
+    "Never renamed. Unknown arguments are refused when the config is made; Ray does so when the engine starts.",
+  accelerator_type: "The same values, `A10` read as `A10G`. Kept for export.",
+  accelerator_config: "The same resolution. Kept for export.",
+  placement_group_config:
+    "Validated as in Ray. Kept for export; bundles also size the pods of `toRayService`.",
+  lora_config: "The same. A difference between the sides is noted.",
+  deployment_config:
+    "The same options. An `autoscaling_config` without a target has Serve's 2; Ray's LLM default of 1e9 is never reached, so it never scales.",
+  server_cls: "A class, or Ray's path of one; honoured by every builder. Ray's P/D builder ignores it.",
+  experimental_configs:
+    "Known keys in either spelling; unknown ones are kept, and noted with the nearest name.",
+  log_engine_metrics: "Whether `app.metrics()` shows the engines' own metrics.",
+  callback_config: "Kept for export: its hooks run where an engine starts.",
+};
+
+/** Every key that Ray 2.58.0 or its documents know in `experimental_configs`. */
+export const rayExperimentalKeys: Readonly<Record<string, string>> = {
+  stream_batching_interval_ms: "The same. Without it tokens are relayed one by one; Ray gathers for 50 ms.",
+  num_ingress_replicas:
+    "No effect, noted: the ingress is in the process that serves HTTP. Ray reads it nowhere either.",
+  dp_size_per_node:
+    "Read: which ranks share a node, for endpoints and for GPUs in `toVllmCommand`. Ray documents it and reads it nowhere.",
+  pd_tokenize_once:
+    "Read and checked, kept for export. It has no effect yet: decode tokenises the prompt itself.",
+  _prewarm_prefill_decode:
+    "Also `prewarmPrefillDecode`. Read and checked, kept for export. It has no effect yet.",
+  NIXL_SIDE_CHANNEL_PORT_BASE: "20000, decode 22000: for `toVllmCommand` and `setupKvTransfer`.",
+  MORI_HANDSHAKE_PORT_BASE: "6301, decode 7301.",
+  MORI_NOTIFY_PORT_BASE: "61005, decode 62005.",
+  KV_EVENTS_PORT_BASE: "Kept: only Ray's KV-aware router reads it.",
+  KV_TOKEN_PORT_BASE: "Kept: only Ray's KV-aware router reads it.",
+  KV_INDEXER_THREADS: "Kept: only Ray's KV-aware router reads it.",
+};

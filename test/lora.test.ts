@@ -154,6 +154,17 @@ describe("adapters of prefill and decode", () => {
 });
 
 describe("an adapter that can't be loaded", () => {
+  it.each(["../secrets", "a/../../b", "/etc/passwd", "a//b", ".", "a\\b", "a\u0000b", "%2e%2e/b"])(
+    "%j leads out of the folder: 404, and no engine is asked to load it",
+    async (name) => {
+      const { url, engines } = await start();
+      const answer = await post(url + path, chat(name));
+      expect(answer.status).toBe(404);
+      expect(JSON.parse(answer.text).error).toMatchObject({ code: "model_not_found" });
+      expect(engines.flatMap((engine) => changes(engine))).toEqual([]);
+    },
+  );
+
   it("is not there: 404 in the engine's words, tried once", async () => {
     const { url, engines } = await start(
       { maxDownloadTries: 3 },

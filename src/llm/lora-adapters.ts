@@ -88,22 +88,24 @@ export class LoraAdapters {
   }
 
   /**
-   * Refuses an adapter that no engine has and that can't be loaded.
+   * Refuses an adapter that no engine has and that can't be loaded, and a name that would lead out of the folder that
+   * adapters lie in.
    *
    * @throws RequestError 404, in Ray's words where the configuration is what is missing
    */
   requireServable(adapterId: string | undefined): void {
-    if (adapterId === undefined || this.canServe(adapterId)) return;
+    if (adapterId === undefined) return;
     const { config } = this.#init;
-    const reason =
+    if (!isPathWithin(adapterId.slice(config.modelId.length + 1))) {
+      throw unknownAdapter(adapterId, "An adapter's name is a path without empty, `.` or `..` parts.");
+    }
+    if (this.canServe(adapterId)) return;
+    throw unknownAdapter(
+      adapterId,
       config.loraConfig === undefined
         ? "Must setup lora config for multiplexed requests."
-        : "dynamic_lora_loading_path is not set, so that adapters can't be loaded.";
-    throw new RequestError(`The model \`${adapterId.slice(0, 200)}\` does not exist. ${reason}`, {
-      status: 404,
-      code: "model_not_found",
-      param: "model",
-    });
+        : "dynamic_lora_loading_path is not set, so that adapters can't be loaded.",
+    );
   }
 
   /**
@@ -264,6 +266,21 @@ export class LoraAdapters {
     this.#engines.set(endpoint.url, engine);
     return engine;
   }
+}
+
+/** Engines read the path they are told: the name in it comes from a client. */
+function isPathWithin(name: string): boolean {
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  if (/[\\\u0000-\u001f\u007f]|%2e|%2f|%5c/i.test(name)) return false;
+  return name.split("/").every((part) => part !== "" && part !== "." && part !== "..");
+}
+
+function unknownAdapter(adapterId: string, reason: string): RequestError {
+  return new RequestError(`The model \`${adapterId.slice(0, 200)}\` does not exist. ${reason}`, {
+    status: 404,
+    code: "model_not_found",
+    param: "model",
+  });
 }
 
 /** Tells those that wait for room. */

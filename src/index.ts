@@ -45,7 +45,16 @@ export type {
   ProbeGenerationInit,
 } from "./config/client-config.ts";
 export type { DeploymentOptions } from "./config/deployment-options.ts";
-export type { Discovery, Endpoint, EndpointInit, EndpointsInit } from "./config/endpoint.ts";
+export {
+  parseEndpoints,
+  type Discovery,
+  type DiscoveryContext,
+  type Endpoint,
+  type EndpointInit,
+  type EndpointsInit,
+} from "./config/endpoint.ts";
+export type { EndpointSource } from "./config/endpoint-source.ts";
+export type { EngineQuestion, EngineReply, ScalingContext, ScalingTarget } from "./config/scaling-target.ts";
 export type { ModelLoadingConfig } from "./config/model-loading-config.ts";
 export type { PlacementGroupConfig, ResourceBundle } from "./config/placement-group-config.ts";
 export type { RayCase } from "./config/ray-case.ts";
@@ -57,6 +66,15 @@ export {
   type ServeConfig,
 } from "./config/serve-config.ts";
 export type { HttpOptions, ServeApplicationConfig, ServeDeployConfig } from "./config/serve-deploy-schema.ts";
+export {
+  callbackDiscovery,
+  type CallbackDiscoveryOptions,
+  type ListEndpoints,
+} from "./discovery/callback-discovery.ts";
+export { dnsDiscovery, type DnsDiscoveryOptions } from "./discovery/dns-discovery.ts";
+export type { DnsRecord, DnsRecordType, DnsResolver } from "./discovery/dns-resolver.ts";
+export { fileDiscovery, type FileDiscoveryOptions } from "./discovery/file-discovery.ts";
+export { mutableDiscovery, type MutableDiscovery } from "./discovery/mutable-discovery.ts";
 export { staticDiscovery } from "./discovery/static-discovery.ts";
 
 // Applications, and what they are made of.
@@ -79,6 +97,7 @@ export type {
   ApplicationEnvironment,
   DeployableClass,
   DeploymentContext,
+  DeploymentControl,
   DeploymentInstance,
   DeploymentStatus,
   DeploymentStatusDetails,

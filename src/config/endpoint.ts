@@ -4,6 +4,7 @@ import { ConfigurationError } from "../errors/configuration-error.ts";
 import type { Clock } from "../internal/clock.ts";
 import type { Random } from "../internal/random.ts";
 import { describeValue } from "./describe-value.ts";
+import { type EndpointSource, isEndpointSource, readEndpointSource } from "./endpoint-source.ts";
 import {
   integer,
   isPlainObject,
@@ -66,7 +67,15 @@ export type Discovery = (
 ) => AsyncIterable<readonly Endpoint[]>;
 
 /** Endpoints as a user gives them: URLs, endpoint objects, or a source of them. */
-export type EndpointsInit = readonly (string | EndpointInit)[] | Discovery;
+export type EndpointsInit = readonly (string | EndpointInit)[] | Discovery | EndpointSource;
+
+/** Endpoints as a configuration holds them. */
+export type Endpoints = readonly Endpoint[] | Discovery | EndpointSource;
+
+/** True when a configuration says itself which endpoints there are, instead of naming a source. */
+export function isEndpointList(endpoints: Endpoints | undefined): endpoints is readonly Endpoint[] {
+  return Array.isArray(endpoints);
+}
 
 /** A base URL as {@link Endpoint} holds it, or what is wrong with it. */
 export function readBaseUrl(input: string): { readonly value: string } | SchemaProblem {
@@ -151,21 +160,17 @@ const endpointObject = objectOf("Endpoint", {
 const endpointList = listOf(endpointObject as z.ZodType<Endpoint>);
 
 /** Reads `endpoints`: a list of URLs or objects, or a source, which is kept as it is. */
-export function endpointsSchema(): z.ZodType<readonly Endpoint[] | Discovery> {
-  return reading(
-    (
-      input,
-    ): { readonly value: readonly Endpoint[] | Discovery } | SchemaProblem | readonly SchemaProblem[] => {
-      if (typeof input === "function") return { value: input as Discovery };
-      if (!Array.isArray(input)) {
-        return {
-          type: "list_type",
-          message: "Input should be a list of URLs or endpoint objects, or a discovery function",
-        };
-      }
-      return parseEndpointList(input);
-    },
-  );
+export function endpointsSchema(): z.ZodType<Endpoints> {
+  return reading((input): { readonly value: Endpoints } | SchemaProblem | readonly SchemaProblem[] => {
+    if (typeof input === "function") return { value: input as Discovery };
+    if (Array.isArray(input)) return parseEndpointList(input);
+    if (isEndpointSource(input)) return readEndpointSource(input);
+    return {
+      type: "list_type",
+      message: "Input should be a list of URLs or endpoint objects, or a source of them",
+      expected: 'for example ["http://host:8000"], dnsDiscovery({ ... }), or in YAML { dns: { ... } }',
+    };
+  });
 }
 
 /**

@@ -4,7 +4,7 @@ import type { CallbackConfig } from "./callback-config.ts";
 import { snakeCased } from "./casing.ts";
 import { type ClassReference, className, defaultClassPaths } from "./class-reference.ts";
 import { type ClientConfig, clientConfigSchema } from "./client-config.ts";
-import type { Discovery, Endpoint } from "./endpoint.ts";
+import { type Endpoints, isEndpointList } from "./endpoint.ts";
 import { EngineConfig } from "./engine-config.ts";
 import {
   experimentalFlag,
@@ -83,7 +83,7 @@ export class LLMConfig {
   #modelArchitecture = unspecifiedArchitecture;
   readonly #init: Readonly<Record<string, unknown>>;
   readonly #givenPlacementGroup: unknown;
-  readonly #endpoints: readonly Endpoint[] | Discovery | undefined;
+  readonly #endpoints: Endpoints | undefined;
   readonly #scalingTarget: ScalingTarget | undefined;
   readonly #client: ClientConfig;
 
@@ -154,7 +154,7 @@ export class LLMConfig {
   }
 
   /** Where the engines are; undefined when the configuration does not say. Ours. */
-  get endpoints(): readonly Endpoint[] | Discovery | undefined {
+  get endpoints(): Endpoints | undefined {
     return this.#endpoints;
   }
 
@@ -315,11 +315,12 @@ export class LLMConfig {
   /** {@link toPython}, and ours: endpoints and timeouts. API keys, headers and TLS material are left out. */
   toJSON(): Readonly<Record<string, unknown>> {
     const { apiKey: _apiKey, headers: _headers, tls: _tls, ...timeouts } = this.#client;
-    const endpoints = Array.isArray(this.#endpoints)
-      ? (this.#endpoints as readonly Endpoint[]).map(
-          ({ apiKey: _key, headers: _own, ...endpoint }) => endpoint,
-        )
-      : undefined;
+    const given = this.#endpoints;
+    const endpoints = isEndpointList(given)
+      ? given.map(({ apiKey: _key, headers: _own, ...endpoint }) => endpoint)
+      : typeof given === "function"
+        ? undefined
+        : given;
     return { ...this.toPython(), ...(endpoints === undefined ? {} : { endpoints }), client: timeouts };
   }
 

@@ -6,7 +6,7 @@ import { configurationProblem } from "./accelerators.ts";
 import type { ClientConfig } from "./client-config.ts";
 import { dataParallelLayout } from "./data-parallel-layout.ts";
 import { decodePortBases } from "./decode-port-bases.ts";
-import type { Discovery, Endpoint } from "./endpoint.ts";
+import { type Endpoints, isEndpointList } from "./endpoint.ts";
 import { type EngineConfig, managedArgumentMessage } from "./engine-config.ts";
 import type { KvTransferConfig } from "./kv-transfer-config.ts";
 import { integer, isPlainObject, objectOf, oneOf, optional, text } from "./lax-schema.ts";
@@ -44,7 +44,7 @@ export interface VllmCommandSource {
   readonly kvTransferConfig: KvTransferConfig | undefined;
   readonly dataParallelSize: number;
   readonly loraConfig: { readonly dynamicLoraLoadingPath?: string | undefined } | undefined;
-  readonly endpoints: readonly Endpoint[] | Discovery | undefined;
+  readonly endpoints: Endpoints | undefined;
   readonly client: ClientConfig;
   getEngineConfig(): EngineConfig;
 }
@@ -172,8 +172,8 @@ function ranksOfProcesses(
   size: number,
   perNode: number | undefined,
 ): readonly number[] {
-  if (Array.isArray(endpoints)) {
-    const held = (endpoints as readonly Endpoint[]).map(({ dpRanks = 1 }) => dpRanks);
+  if (isEndpointList(endpoints)) {
+    const held = endpoints.map(({ dpRanks = 1 }) => dpRanks);
     if (held.reduce((sum, each) => sum + each, 0) === size) return held;
     if (perNode !== undefined && held.length === size / perNode) return held.map(() => perNode);
   }
@@ -213,7 +213,7 @@ function endpointOf(
   { endpoints }: VllmCommandSource,
   rank: number,
 ): { readonly host: string; readonly port: number | undefined } | undefined {
-  const endpoint = Array.isArray(endpoints) ? (endpoints as readonly Endpoint[])[rank] : undefined;
+  const endpoint = isEndpointList(endpoints) ? endpoints[rank] : undefined;
   if (endpoint === undefined) return undefined;
   const { hostname, port } = new URL(endpoint.url);
   // Behind a URL without a port there is something else than an engine's own socket.

@@ -1,3 +1,4 @@
+import { endpointDiscovery } from "../llm/endpoint-discovery.ts";
 import { BuilderArguments } from "../builders/builder-arguments.ts";
 import { type ClientConfig, clientConfigSchema } from "../config/client-config.ts";
 import type { DiscoveryContext, Endpoint } from "../config/endpoint.ts";
@@ -146,10 +147,10 @@ async function sideOf(
 
 async function endpointsOf(config: LLMConfig, context: DiscoveryContext): Promise<readonly Endpoint[]> {
   const { endpoints } = config;
-  if (typeof endpoints !== "function") return endpoints ?? [];
+  if (endpoints === undefined) return [];
   const stop = new AbortController();
   try {
-    for await (const list of endpoints(stop.signal, context)) return list;
+    for await (const list of endpointDiscovery(endpoints)(stop.signal, context)) return list;
     return [];
   } finally {
     stop.abort();

@@ -1,3 +1,4 @@
+import { isEndpointList } from "../config/endpoint.ts";
 import { dataParallelLayout } from "../config/data-parallel-layout.ts";
 import type { LLMConfig } from "../config/llm-config.ts";
 import { dataParallelDeploymentOptions } from "../config/server-options.ts";
@@ -35,7 +36,7 @@ export class DPServer extends LLMServer {
 function checkRanks(config: LLMConfig, deployment: string): void {
   const { size, perNode } = dataParallelLayout(config);
   const { endpoints } = config;
-  if (size === 1 || endpoints === undefined || typeof endpoints === "function") return;
+  if (size === 1 || !isEndpointList(endpoints)) return;
   const ranks = endpoints.reduce((sum, { dpRanks = 1 }) => sum + dpRanks, 0);
   const nodes = perNode === undefined ? undefined : size / perNode;
   if (ranks === size || endpoints.length === nodes) return;

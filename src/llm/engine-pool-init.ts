@@ -3,10 +3,10 @@ import { parseDeploymentOptions } from "../config/deployment-options.ts";
 import type { Discovery } from "../config/endpoint.ts";
 import type { LLMConfig } from "../config/llm-config.ts";
 import type { RequestRouterConfig } from "../config/request-router-config.ts";
-import { staticDiscovery } from "../discovery/static-discovery.ts";
 import { ConfigurationError } from "../errors/configuration-error.ts";
 import { createRequestRouter } from "../routing/router-registry.ts";
 import type { RequestRouter, RequestRouterFactory } from "../routing/request-router.ts";
+import { endpointDiscovery } from "./endpoint-discovery.ts";
 import type { DeploymentContext } from "../serve/deployment-context.ts";
 import type { EnginePoolInit } from "../serve/engine-pool.ts";
 
@@ -54,8 +54,7 @@ function makeRouter(config: RequestRouterConfig, context: DeploymentContext): Re
 function discoveryOf({ endpoints, scalingTarget }: LLMConfig, deployment: string): Discovery {
   if (endpoints !== undefined && scalingTarget?.endpoints !== undefined) throw twoSources(deployment);
   const source = endpoints ?? scalingTarget?.endpoints;
-  if (typeof source === "function") return source;
-  if (source !== undefined) return staticDiscovery(source);
+  if (source !== undefined) return endpointDiscovery(source);
   return () => {
     throw noEndpoints(deployment);
   };

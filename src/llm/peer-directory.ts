@@ -1,3 +1,4 @@
+import { isEndpointList } from "../config/endpoint.ts";
 import type { LLMConfig } from "../config/llm-config.ts";
 import { ConfigurationError, type ConfigIssue } from "../errors/configuration-error.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
@@ -94,7 +95,7 @@ function requireMetadata(
 ): void {
   const issues: ConfigIssue[] = [];
   for (const [side, { endpoints }] of Object.entries(sides)) {
-    if (endpoints === undefined || typeof endpoints === "function") continue;
+    if (!isEndpointList(endpoints)) continue;
     for (const [index, { kvMetadata, url }] of endpoints.entries()) {
       for (const field of connector.endpointMetadata ?? []) {
         const value = kvMetadata?.[field];

@@ -41,6 +41,10 @@ describe("the examples", () => {
       decode: ["http://decode:8000"],
     });
     expect(applications.map(({ name, routePrefix }) => [name, routePrefix])).toEqual([["llm_pd_app", "/"]]);
-    expect(notes).toEqual([]);
+    expect(notes).toEqual(
+      ["prefill_config", "decode_config"].map((side) =>
+        expect.stringContaining(`${side}: deployment_config: autoscaling_config has no effect`),
+      ),
+    );
   });
 });

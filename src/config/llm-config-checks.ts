@@ -3,6 +3,7 @@ import { acceleratorConflict, type AcceleratorConfig, bundlesKind } from "./acce
 import { describeValue } from "./describe-value.ts";
 import { engineArgumentProblems } from "./engine-config.ts";
 import type { LLMDeploymentOptions } from "./llm-config-init.ts";
+import type { ScalingTarget } from "./scaling-target.ts";
 import { namedBundles, noBundlesMessage, type PlacementGroupConfig } from "./placement-group-config.ts";
 
 /** The fields of an LLMConfig that depend on each other. */
@@ -79,6 +80,20 @@ export function resourceNotes(config: CheckedConfig): readonly string[] {
 
 function numDevicesOf(kwargs: Readonly<Record<string, unknown>>): number {
   return Number(kwargs["tensor_parallel_size"] ?? 1) * Number(kwargs["pipeline_parallel_size"] ?? 1);
+}
+
+/** What a configuration says about the number of its engines, when nothing here could start or stop one. */
+export function scalingNotes(config: {
+  readonly deploymentConfig: LLMDeploymentOptions;
+  readonly scalingTarget: ScalingTarget | undefined;
+}): readonly string[] {
+  if (config.scalingTarget !== undefined) return [];
+  const { autoscalingConfig, numReplicas } = config.deploymentConfig;
+  if ((autoscalingConfig ?? null) === null && numReplicas !== "auto") return [];
+  const option = numReplicas === "auto" ? 'num_replicas "auto"' : "autoscaling_config";
+  return [
+    `deployment_config: ${option} has no effect without a scalingTarget, which starts and stops engines; it is kept for export`,
+  ];
 }
 
 /** A value as its author wrote it, shortened. */

@@ -147,6 +147,20 @@ describe("LLMConfig", () => {
     expect(config.notes()).toHaveLength(3);
   });
 
+  it("notes that nothing scales without something that scales", () => {
+    const notesOf = (init: object): readonly string[] => new LLMConfig({ ...minimal, ...init }).notes();
+    const scaled = { deploymentConfig: { autoscalingConfig: { minReplicas: 1, maxReplicas: 2 } } };
+    expect(notesOf(scaled)).toEqual([
+      expect.stringMatching(/autoscaling_config has no effect without a scalingTarget/),
+    ]);
+    expect(notesOf({ deploymentConfig: { numReplicas: "auto" } })).toEqual([
+      expect.stringMatching(/num_replicas "auto" has no effect/),
+    ]);
+    const scalingTarget = { setReplicas: () => Promise.resolve() };
+    expect(notesOf({ ...scaled, scalingTarget })).toEqual([]);
+    expect(notesOf({ deploymentConfig: { autoscalingConfig: null, numReplicas: 2 } })).toEqual([]);
+  });
+
   it("says that a flag or interval is not what it should be when it is read", () => {
     const config = new LLMConfig({ ...minimal, experimentalConfigs: { stream_batching_interval_ms: "x" } });
     expect(() => config.streamBatchingIntervalMs(50)).toThrow(ConfigurationError);

@@ -13,7 +13,7 @@ import {
   streamBatchingIntervalMs,
 } from "./experimental-configs.ts";
 import { connectorNote, type KvTransferConfig, readKvTransferConfig } from "./kv-transfer-config.ts";
-import { configProblems, resourceNotes } from "./llm-config-checks.ts";
+import { configProblems, resourceNotes, scalingNotes } from "./llm-config-checks.ts";
 import type { LLMConfigInit, LLMDeploymentOptions, RayLLMConfigInit } from "./llm-config-init.ts";
 import { deploymentOptionsShape, llmConfigSchema, type PlacementGroupPart } from "./llm-config-schema.ts";
 import { type LoraConfig, loraConfigSchema } from "./lora-config.ts";
@@ -268,7 +268,11 @@ export class LLMConfig {
 
   /** What was accepted but can't have the effect its author may expect. */
   notes(): readonly string[] {
-    const notes = [...experimentalNotes(this.experimentalConfigs), ...resourceNotes(this)];
+    const notes = [
+      ...experimentalNotes(this.experimentalConfigs),
+      ...resourceNotes(this),
+      ...scalingNotes(this),
+    ];
     const connector = this.kvTransferConfig?.kvConnector;
     const note = connector === undefined ? undefined : connectorNote(connector);
     return note === undefined ? notes : [...notes, note];

@@ -41,10 +41,23 @@ export function refuseInternalHeaders(request: HttpRequest): void {
   }
 }
 
-/** The sticky session key: Ray's header, whichever way its words are joined. */
-export function sessionIdOf(request: HttpRequest): string | undefined {
-  const value = request.header("x-session-id") ?? request.header("x_session_id");
+/**
+ * The sticky session key: the value of Ray's session header, whichever way its words are joined. An empty one is none.
+ *
+ * @param name of the header, lower case (`RAY_SERVE_SESSION_ID_HEADER_KEY`)
+ */
+export function sessionIdOf(request: HttpRequest, name: string): string | undefined {
+  const value = request.header(name) ?? joinedOtherwise(request, name);
   return value === undefined || value === "" ? undefined : value;
+}
+
+/** Header names that differ only in `-` and `_` are one name to Ray. */
+function joinedOtherwise(request: HttpRequest, name: string): string | undefined {
+  const plain = name.replaceAll("_", "-");
+  for (const sent of request.headerNames()) {
+    if (sent.length === plain.length && sent.replaceAll("_", "-") === plain) return request.header(sent);
+  }
+  return undefined;
 }
 
 /** The allow-listed headers a client sent, flat. */

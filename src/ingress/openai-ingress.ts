@@ -91,6 +91,7 @@ export class OpenAiIngress implements DeploymentInstance {
   readonly #bodyLimits: BodyLimits;
   readonly #requestLimits: RequestLimits | undefined;
   readonly #routeHeader: boolean;
+  readonly #sessionHeader: string = readEnvironment().sessionIdHeader;
 
   /** Options for `serve.deployment(IngressClass).options(...)`. Mirrors Ray's `OpenAiIngress.get_deployment_options`. */
   static getDeploymentOptions(llmConfigs: readonly LLMConfig[]): DeploymentInit {
@@ -259,7 +260,7 @@ export class OpenAiIngress implements DeploymentInstance {
     return {
       modelId: model ?? server.llmConfig.modelId,
       requestId: request.requestId,
-      sessionId: sessionIdOf(request),
+      sessionId: sessionIdOf(request, this.#sessionHeader),
       forwardHeaders: headersToForward(request),
       cancel: request.cancel,
       onTrace: request.onTrace,

@@ -9,7 +9,7 @@ export interface GoldenCase {
 }
 
 /** Why a case can't be run here. The closed list is in README.md. */
-export type SkipReason = "other-layer" | "needs-ray-cluster" | "python-only";
+export type SkipReason = "python-only";
 
 /** Checks one case: throws on a mismatch, returns a reason when it can't be run here. */
 export type Check = (kase: GoldenCase) => void | SkipReason | Promise<void | SkipReason>;

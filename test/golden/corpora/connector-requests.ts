@@ -1,6 +1,7 @@
 import { deepStrictEqual, ok, throws } from "node:assert/strict";
 
 import { RequestError } from "../../../src/errors/request-error.ts";
+import { defaultRoutes, type RouteMap } from "../../../src/ingress/routes.ts";
 import { DefaultConnector } from "../../../src/kv-transfer/default-connector.ts";
 import type {
   ConnectorRequest,
@@ -20,7 +21,7 @@ import { askForTokenIds } from "../../../src/kv-transfer/tokenize-once.ts";
 import { scanJsonObject } from "../../../src/protocol/json-object-index.ts";
 import { spliceJsonObject } from "../../../src/protocol/json-splice.ts";
 import { RawJson } from "../../../src/protocol/raw-json.ts";
-import type { GoldenCase, SkipReason } from "../golden-case.ts";
+import type { GoldenCase } from "../golden-case.ts";
 import { isConfigurationError, setupInput } from "./kv-setup.ts";
 
 /**
@@ -38,13 +39,16 @@ import { isConfigurationError, setupInput } from "./kv-setup.ts";
  * - a connector needs no set-up of this process: Ray's "No KV-connector backend" can't happen, and an empty
  *   configuration is refused before any request;
  * - in a MultiConnector the first connector's metadata is published;
+ * - what is neither chat nor completions never meets a connector: it is served by decode alone, where Ray refuses it;
  * - group `proxy` (Ray's deprecated PDProxyServer): as for NixlConnector today, `max_completion_tokens` included.
  */
-export function check(kase: GoldenCase): void | SkipReason {
+export function check(kase: GoldenCase): void {
   const input = kase.input as Input;
   const expected = kase.expect as Expectation;
-  // No generate request: the server never brings it to a connector.
-  if (input.method !== "chat" && input.method !== "completions") return "other-layer";
+  if (input.method !== "chat" && input.method !== "completions") {
+    checkGoesToDecode(input.method);
+    return;
+  }
   registerKvConnector(
     "ConcurrentTestConnector",
     (config) => new ConcurrentTestConnector(String(config["kv_connector"])),
@@ -54,10 +58,16 @@ export function check(kase: GoldenCase): void | SkipReason {
   } finally {
     unregisterKvConnector("ConcurrentTestConnector");
   }
-  return undefined;
 }
 
 type Body = Readonly<Record<string, unknown>>;
+
+/** @param method Ray's name of it, which is the route's here */
+function checkGoesToDecode(method: string): void {
+  const route = (defaultRoutes as RouteMap)[method];
+  ok(route !== undefined, `there is no route ${method}`);
+  deepStrictEqual(route.goesTo, "decode");
+}
 
 interface Input {
   readonly server?: string;

@@ -94,6 +94,32 @@ export const deploymentDeviations: readonly Deviation<Subject>[] = [
     same((accepted(subject).options?.["autoscaling_config"] as Json | undefined)?.["min_replicas"], 0),
   ),
   {
+    reason:
+      "Direct streaming is Ray's HAProxy: here an ingress in this process is the only way to the engines, and says so by being there.",
+    applies: ({ input }) =>
+      (input as { env?: Json }).env?.["RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING"] === "1" &&
+      (input as Json)["app"] !== undefined,
+    expect: (subject, { input, expect }) => {
+      const { deployments } = accepted(subject);
+      same(deployments.at(-1)?.name.includes("Ingress"), true, "the ingress");
+      for (const recorded of ((expect as Json)["deployments"] ?? []) as readonly Json[]) {
+        const planned = deployments.find(({ name }) => name === recorded["name"]);
+        const { deployment_config: config, replica_config } = asRecordedHere(recorded, input) as {
+          readonly deployment_config: Json;
+          readonly replica_config: Json;
+        };
+        // Only behind HAProxy is round robin Ray's default.
+        const without = (each: Json | undefined): Json => ({ ...each, request_router_config: null });
+        same(
+          without(planned?.deployment_config),
+          without(config),
+          `${String(recorded["name"])}.deployment_config`,
+        );
+        same(planned?.replica_config, replica_config, `${String(recorded["name"])}.replica_config`);
+      }
+    },
+  },
+  {
     reason: "JavaScript has no 2.0 beside 2: a whole number is an integer.",
     applies: ({ expect }) => {
       const words = (expect as Json)["message_contains"] as readonly string[] | undefined;

@@ -20,7 +20,7 @@ import type { DeploymentInit } from "../../../src/serve/deployment.ts";
 import type { ApplicationNode } from "../../../src/serve/deployment-context.ts";
 import { accepted, attempt, type Outcome, type RecordedError, same, sameError } from "../compare.ts";
 import { checkDeviation } from "../deviations.ts";
-import type { GoldenCase, SkipReason } from "../golden-case.ts";
+import type { GoldenCase } from "../golden-case.ts";
 import { asRecordedHere, deploymentDeviations, withoutInstances } from "./deployment-deviations.ts";
 
 type Json = Readonly<Record<string, unknown>>;
@@ -53,10 +53,8 @@ interface Input {
 }
 
 /** Checks one case of `deployment-options.jsonl`. */
-export function check(kase: GoldenCase): void | SkipReason {
+export function check(kase: GoldenCase): void {
   const input = withoutInstances(kase.input) as Input;
-  // Direct streaming is a matter of Ray's HAProxy: there is no second way to an engine here.
-  if (input.env?.["RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING"] === "1") return "needs-ray-cluster";
   const subject: Outcome<Plan> = attempt(() => plan(input));
   if (checkDeviation(deploymentDeviations, { ...kase, input }, subject)) return;
   const expected = kase.expect as Json;

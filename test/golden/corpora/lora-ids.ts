@@ -23,10 +23,16 @@ import { modelLoadingConfigSchema } from "../../../src/config/model-loading-conf
 import { parseConfig } from "../../../src/config/parse-config.ts";
 import { isRemoteUri, storageType } from "../../../src/config/remote-uri.ts";
 import { accepted, attempt, type RecordedError, refused, same, sameError } from "../compare.ts";
-import type { GoldenCase, SkipReason } from "../golden-case.ts";
+import type { Check, GoldenCase, SkipReason } from "../golden-case.ts";
+import { checkBatching } from "./stream-batches.ts";
+import { checkRequestId, checkRetries, checkSession } from "./wire-habits.ts";
 
 type Input = Readonly<Record<string, unknown>>;
-type GroupCheck = (input: Input, expected: Input, kase: GoldenCase) => void | SkipReason;
+type GroupCheck = (
+  input: Input,
+  expected: Input,
+  kase: GoldenCase,
+) => void | SkipReason | Promise<void | SkipReason>;
 
 /** The kinds of cases, by a key that only their input has; the first that is there decides. */
 const groups: readonly (readonly [key: string, check: GroupCheck])[] = [
@@ -38,16 +44,16 @@ const groups: readonly (readonly [key: string, check: GroupCheck])[] = [
   ["path", checkLoadClass],
   ["override", ({ base, override }, { merged }) => same(deepMerge(base as Input, override as Input), merged)],
   ["defaults", checkDefaults],
-  // What happens to headers and streams is for the layers that have them, with tests of their own.
-  ["headers", () => "other-layer"],
-  ["interval_ms", () => "other-layer"],
+  ["request_id", checkRequestId],
+  ["headers", checkSession],
+  ["interval_ms", checkBatching],
+  // Ids of Ray's actors.
   ["unique_id", () => "python-only"],
-  // Engines load adapters here; nothing is downloaded that would be tried again.
-  ["max_tries", () => "python-only"],
+  ["max_tries", checkRetries],
 ];
 
 /** Checks one case of `lora-ids.jsonl`. */
-export function check(kase: GoldenCase): void | SkipReason {
+export function check(kase: GoldenCase): ReturnType<Check> {
   const input = kase.input as Input;
   const found = groups.find(([key]) => key in input);
   if (found === undefined) throw new Error("no check for this kind of case");

@@ -1,0 +1,48 @@
+import { afterEach, expect, it } from "vitest";
+
+import { buildOpenaiApp } from "../src/builders/build-openai-app.ts";
+import type { PendingRequest, RequestRouter } from "../src/routing/request-router.ts";
+import { MockVLLMEngine } from "../src/testing/index.ts";
+import { post } from "./door-fixtures.ts";
+
+const variable = "RAY_SERVE_SESSION_ID_HEADER_KEY";
+
+afterEach(() => {
+  delete process.env[variable];
+});
+
+it.each([
+  [undefined, "x-session-id"],
+  ["X-Conversation_Id", "x-conversation-id"],
+])("with the header %s in the environment, routers see the session of %s", async (name, sent) => {
+  if (name !== undefined) process.env[variable] = name;
+  const engine = new MockVLLMEngine({ model: "m" });
+  await engine.start();
+  const sessions: (string | undefined)[] = [];
+  const requestRouterClass = (): RequestRouter => ({
+    chooseReplicas: (replicas, request: PendingRequest) => {
+      sessions.push(request.sessionId);
+      return [replicas];
+    },
+  });
+  const app = buildOpenaiApp({
+    llmConfigs: [
+      {
+        modelLoadingConfig: { modelId: "m" },
+        deploymentConfig: { requestRouterConfig: { requestRouterClass } },
+        endpoints: [engine.url],
+      },
+    ],
+  });
+  try {
+    const body = { model: "m", messages: [{ role: "user", content: "a" }], max_tokens: 1 };
+    for (const headers of [{ [sent]: "one" }, { "x-other": "two" }] as Record<string, string>[]) {
+      const request = new Request("http://h/v1/chat/completions", post(body, headers));
+      expect((await app.fetch(request)).status).toBe(200);
+    }
+    expect(sessions).toEqual(["one", undefined]);
+  } finally {
+    await app.shutdown({ graceMs: 0 });
+    await engine.stop();
+  }
+});

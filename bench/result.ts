@@ -12,7 +12,7 @@ export interface Ratio {
   readonly key: string;
   readonly title: string;
   /** `x` for a ratio. */
-  readonly unit: "x" | "ms";
+  readonly unit: "x" | "ms" | "us";
   /** One for each pair of measurements. */
   readonly values: readonly number[];
   /** What is aimed at, and what must be reached; absent: not judged. Lower is better. */

@@ -100,6 +100,7 @@ export function pendingRequest(
   triedReplicaIds: ReadonlySet<string>,
   adapterId?: string,
 ): PendingRequest {
+  let text: { readonly value: string | undefined } | undefined;
   return {
     requestId: request.requestId,
     modelId: request.modelId,
@@ -107,7 +108,8 @@ export function pendingRequest(
     sessionId: request.sessionId,
     attempt,
     triedReplicaIds,
-    promptText: () => promptTextOf(request),
+    // Read once for all steps of one choice, and forgotten with it: a stream may last, its prompt need not.
+    promptText: () => (text ??= { value: promptTextOf(request) }).value,
   };
 }
 

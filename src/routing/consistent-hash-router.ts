@@ -2,6 +2,7 @@ import { adapterTiers } from "./adapter-tiers.ts";
 import { HashRing } from "./hash-ring.ts";
 import type { PendingRequest, ReplicaView, RequestRouter, RequestRouterContext } from "./request-router.ts";
 import { kwargNumber, rejectUnknownKwargs } from "./router-kwargs.ts";
+import { TierIndex } from "./tier-index.ts";
 
 const name = "consistent-hash";
 
@@ -25,6 +26,9 @@ export class ConsistentHashRouter implements RequestRouter {
   readonly #loadFactor: number;
   #ring: HashRing | undefined;
   #ringIds: ReadonlySet<string> = new Set();
+  readonly #index = new TierIndex();
+  /** The last tier that was on the ring as a whole. */
+  #checked: readonly ReplicaView[] | undefined;
 
   constructor(context: RequestRouterContext) {
     const { kwargs } = context;
@@ -56,23 +60,28 @@ export class ConsistentHashRouter implements RequestRouter {
   updateReplicas(replicas: readonly ReplicaView[]): void {
     const ids = new Set(replicas.map((replica) => replica.id));
     if (this.#ring !== undefined && isSame(ids, this.#ringIds)) return;
+    this.#checked = undefined;
     this.#ring = new HashRing([...ids], this.#virtualNodes);
     this.#ringIds = ids;
   }
 
   /** The key's owner among these and its fallbacks, those within bounds first. */
   rankTier(tier: readonly ReplicaView[], key: string): readonly ReplicaView[] {
-    if (tier.some((replica) => !this.#ringIds.has(replica.id))) this.updateReplicas(tier);
-    const byId = new Map(tier.map((replica) => [replica.id, replica]));
+    const { ids, byId } = this.#index.of(tier);
+    if (this.#checked !== tier) {
+      if (!ids.every((id) => this.#ringIds.has(id))) this.updateReplicas(tier);
+      this.#checked = tier;
+    }
     const bound = this.#bound(tier);
+    const seen = new Set<ReplicaView>();
     const within: ReplicaView[] = [];
     const beyond: ReplicaView[] = [];
     this.#ring?.walk(key, (id) => {
       const replica = byId.get(id);
-      if (replica === undefined) return false;
-      byId.delete(id);
+      if (replica === undefined || seen.has(replica)) return false;
+      seen.add(replica);
       (replica.inFlight < bound ? within : beyond).push(replica);
-      return within.length > this.#fallbackReplicas || byId.size === 0;
+      return within.length > this.#fallbackReplicas || seen.size === byId.size;
     });
     return [...within, ...beyond].slice(0, this.#fallbackReplicas + 1);
   }

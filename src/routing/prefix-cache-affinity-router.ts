@@ -2,9 +2,11 @@ import { ConfigurationError } from "../errors/configuration-error.ts";
 import { adapterTiers } from "./adapter-tiers.ts";
 import { PowerOfTwoRouter } from "./power-of-two-router.ts";
 import { PrefixTree } from "./prefix-tree.ts";
-import { byLoad, defaultLoadMaxAgeMs, replicaLoad } from "./replica-load.ts";
+import { byLoad, defaultLoadMaxAgeMs, hasFreeSlot, replicaLoad } from "./replica-load.ts";
 import type { PendingRequest, ReplicaView, RequestRouter, RequestRouterContext } from "./request-router.ts";
 import { kwargBoolean, kwargNumber, rejectUnknownKwargs } from "./router-kwargs.ts";
+import { codePointCount } from "./text-prefix.ts";
+import { TierIndex } from "./tier-index.ts";
 
 const name = "prefix-cache-affinity";
 
@@ -25,6 +27,7 @@ const name = "prefix-cache-affinity";
 export class PrefixCacheAffinityRouter implements RequestRouter {
   readonly usesEngineLoad = true;
   readonly #tree = new PrefixTree();
+  readonly #index = new TierIndex();
   readonly #fallback: PowerOfTwoRouter;
   readonly #now: () => number;
   readonly #imbalancedThreshold: number;
@@ -93,24 +96,26 @@ export class PrefixCacheAffinityRouter implements RequestRouter {
     this.#evict(replicaId, now);
   }
 
-  /** The preferred group by load, then two of the others: a full favourite is no reason to wait. */
+  /** The preferred group by load; when it is full, two of the others: a full favourite is no reason to wait. */
   #rank(tier: readonly ReplicaView[], text: string): readonly (readonly ReplicaView[])[] {
+    if (tier.length === 0) return [];
     const now = this.#now();
     const group = this.#preferred(tier, text, now);
     if (group.length === 0) return this.#fallback.rankTier(tier);
-    const others = tier.filter((replica) => !group.includes(replica));
     const sorted = byLoad(group, now);
-    return others.length === 0 ? [sorted] : [sorted, ...this.#fallback.rankTier(others)];
+    if (sorted.some(hasFreeSlot)) return [sorted];
+    const preferred = new Set(group);
+    return [sorted, ...this.#fallback.rankTier(tier.filter((replica) => !preferred.has(replica)))];
   }
 
   #preferred(tier: readonly ReplicaView[], text: string, now: number): readonly ReplicaView[] {
     if (loadGap(tier, now) > this.#imbalancedThreshold) return [];
-    const ids = tier.map((replica) => replica.id);
+    const { ids, byId } = this.#index.of(tier);
     const { matchedLength, tenants } = this.#tree.match(text, ids);
-    const rate = matchedLength === 0 ? 0 : matchedLength / codePointLength(text);
+    const rate = matchedLength === 0 ? 0 : matchedLength / codePointCount(text);
     // Ray takes the smallest of all replicas here, candidates or not.
-    const chosen = new Set(rate < this.#matchRateThreshold ? this.#tree.smallestTenants(ids) : tenants);
-    return tier.filter((replica) => chosen.has(replica.id));
+    const chosen = rate < this.#matchRateThreshold ? this.#tree.smallestTenants(ids) : (tenants ?? []);
+    return chosen.map((id) => byId.get(id) as ReplicaView);
   }
 
   #evict(replicaId: string, now: number): void {
@@ -139,15 +144,6 @@ function loadGap(replicas: readonly ReplicaView[], now: number): number {
     if (load > most) most = load;
   }
   return most - least;
-}
-
-function codePointLength(text: string): number {
-  let length = text.length;
-  for (let index = 1; index < text.length; index += 1) {
-    const isLow = (text.charCodeAt(index) & 0xfc00) === 0xdc00;
-    if (isLow && (text.charCodeAt(index - 1) & 0xfc00) === 0xd800) length -= 1;
-  }
-  return length;
 }
 
 function refuse(

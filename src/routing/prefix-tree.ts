@@ -1,3 +1,5 @@
+import { codePointCount, ownCopy, sharedPrefix } from "./text-prefix.ts";
+
 /** What a text has in common with the tree. */
 export interface PrefixMatch {
   /** Code points of the text that were matched. */
@@ -22,21 +24,18 @@ class Visit {
 }
 
 class TreeNode {
-  /**
-   * The text as UTF-16 units, never half of a surrogate pair. A copy: a slice of a string would keep the whole
-   * prompt it was cut from alive.
-   */
-  units: Uint16Array;
-  /** Code points in `units`. */
+  /** Never begins or ends within a surrogate pair; memory of its own, or a whole prompt would stay alive for it. */
+  text: string;
+  /** Code points in `text`. */
   length: number;
   parent: TreeNode | undefined;
   /** By first code point. */
   readonly children = new Map<number, TreeNode>();
   readonly visits = new Map<string, Visit>();
 
-  constructor(units: Uint16Array, parent: TreeNode | undefined) {
-    this.units = units;
-    this.length = countCodePoints(units);
+  constructor(text: string, parent: TreeNode | undefined) {
+    this.text = ownCopy(text);
+    this.length = codePointCount(text);
     this.parent = parent;
   }
 }
@@ -60,7 +59,7 @@ export interface PrefixTreeSnapshot {
  * Unicode code points. Mirrors Ray's `PrefixTree`.
  */
 export class PrefixTree {
-  readonly #root = new TreeNode(new Uint16Array(0), undefined);
+  readonly #root = new TreeNode("", undefined);
   readonly #tenants = new Map<string, Tenant>();
 
   /** Makes tenants known; those that are already keep what they have. */
@@ -84,11 +83,11 @@ export class PrefixTree {
       const label = text.codePointAt(offset) as number;
       let child = node.children.get(label);
       if (child === undefined) {
-        child = new TreeNode(unitsOf(text, offset), node);
+        child = new TreeNode(text.slice(offset), node);
         node.children.set(label, child);
       }
-      const shared = sharedUnits(child.units, text, offset);
-      if (shared < child.units.length) child = this.#split(child, shared, label);
+      const shared = sharedPrefix(child.text, text, offset);
+      if (shared < child.text.length) child = this.#split(child, shared, label);
       this.#touch(child, name, tenant, time);
       offset += shared;
       node = child;
@@ -101,29 +100,26 @@ export class PrefixTree {
    * @param available tenants to consider; undefined or empty: all
    */
   match(text: string, available?: readonly string[]): PrefixMatch {
-    const wanted =
-      available === undefined || available.length === 0
-        ? [...this.#tenants.keys()]
-        : available.filter((name) => this.#tenants.has(name));
-    if (wanted.length === 0) return { matchedLength: 0, matchedUnits: 0, tenants: undefined };
+    const wanted = available === undefined || available.length === 0 ? this.tenants : available;
     let node = this.#root;
     let offset = 0;
     let length = 0;
     while (offset < text.length) {
       const child = node.children.get(text.codePointAt(offset) as number);
       if (child === undefined || !wanted.some((name) => child.visits.has(name))) break;
-      const shared = sharedUnits(child.units, text, offset);
-      const isWhole = shared === child.units.length;
-      length += isWhole ? child.length : countCodePoints(child.units.subarray(0, shared));
+      const shared = sharedPrefix(child.text, text, offset);
+      const isWhole = shared === child.text.length;
+      length += isWhole ? child.length : codePointCount(child.text.slice(0, shared));
       offset += shared;
       node = child;
       if (!isWhole) break;
     }
-    const { visits } = node;
+    // The root was visited by everybody who is known.
+    const tenants = wanted.filter((name) => node.visits.has(name));
     return {
       matchedLength: length,
       matchedUnits: offset,
-      tenants: wanted.filter((name) => visits.has(name)),
+      tenants: tenants.length === 0 ? undefined : tenants,
     };
   }
 
@@ -200,19 +196,19 @@ export class PrefixTree {
   recency(name: string): readonly string[] {
     const texts: string[] = [];
     for (let visit = this.#tenants.get(name)?.head; visit !== undefined; visit = visit.older) {
-      texts.push(textOf(visit.node.units));
+      texts.push(visit.node.text);
     }
     return texts;
   }
 
   /** Cuts a node in two. Returns the new upper half, which everybody who had the node has as recently. */
   #split(node: TreeNode, at: number, label: number): TreeNode {
-    const upper = new TreeNode(node.units.slice(0, at), node.parent);
+    const upper = new TreeNode(node.text.slice(0, at), node.parent);
     node.parent?.children.set(label, upper);
-    node.units = node.units.slice(at);
+    node.text = ownCopy(node.text.slice(at));
     node.length -= upper.length;
     node.parent = upper;
-    upper.children.set(codePointAt(node.units, 0), node);
+    upper.children.set(firstCodePoint(node), node);
     for (const [name, visit] of node.visits) {
       const copy = new Visit(upper, visit.time);
       upper.visits.set(name, copy);
@@ -252,63 +248,17 @@ function unlink(visit: Visit, tenant: Tenant): void {
 
 function dropVisit(node: TreeNode, name: string): void {
   node.visits.delete(name);
-  if (node.visits.size === 0) node.parent?.children.delete(codePointAt(node.units, 0));
+  if (node.visits.size === 0) node.parent?.children.delete(firstCodePoint(node));
 }
 
 function snapshotOf(node: TreeNode): PrefixTreeSnapshot {
   return {
-    text: textOf(node.units),
+    text: node.text,
     tenants: Object.fromEntries([...node.visits].map(([name, visit]) => [name, visit.time])),
     children: Array.from(node.children.values(), snapshotOf),
   };
 }
 
-function unitsOf(text: string, start: number): Uint16Array {
-  const units = new Uint16Array(text.length - start);
-  for (let index = 0; index < units.length; index += 1) units[index] = text.charCodeAt(start + index);
-  return units;
-}
-
-function textOf(units: Uint16Array): string {
-  let text = "";
-  for (const unit of units) text += String.fromCharCode(unit);
-  return text;
-}
-
-/** How many units agree, never ending within a surrogate pair of either side. */
-function sharedUnits(units: Uint16Array, text: string, offset: number): number {
-  const limit = Math.min(units.length, text.length - offset);
-  let shared = 0;
-  while (shared < limit && units[shared] === text.charCodeAt(offset + shared)) shared += 1;
-  if (
-    shared > 0 &&
-    isHighSurrogate(units[shared - 1]) &&
-    (isLow(units[shared]) || isLow(text.charCodeAt(offset + shared)))
-  ) {
-    shared -= 1;
-  }
-  return shared;
-}
-
-function countCodePoints(units: Uint16Array): number {
-  let count = units.length;
-  for (let index = 1; index < units.length; index += 1) {
-    if (isLow(units[index]) && isHighSurrogate(units[index - 1])) count -= 1;
-  }
-  return count;
-}
-
-function codePointAt(units: Uint16Array, index: number): number {
-  const first = units[index] as number;
-  const second = units[index + 1];
-  if (!isHighSurrogate(first) || !isLow(second)) return first;
-  return (first - 0xd800) * 0x400 + ((second as number) - 0xdc00) + 0x1_0000;
-}
-
-function isHighSurrogate(unit: number | undefined): boolean {
-  return unit !== undefined && unit >= 0xd800 && unit <= 0xdbff;
-}
-
-function isLow(unit: number | undefined): boolean {
-  return unit !== undefined && unit >= 0xdc00 && unit <= 0xdfff;
+function firstCodePoint(node: TreeNode): number {
+  return node.text.codePointAt(0) as number;
 }

@@ -16,7 +16,8 @@ export function promptText(body: {
 
 function flatten(value: unknown): string {
   if (typeof value === "string") return value;
-  if (Array.isArray(value)) return value.map(flatten).join("");
+  // Added, not joined: the engine then copies a long text once, when it is first looked into.
+  if (Array.isArray(value)) return value.reduce((text: string, part) => text + flatten(part), "");
   if (typeof value !== "object" || value === null) return "";
   if ("content" in value) return flatten(value.content);
   return "text" in value && typeof value.text === "string" ? value.text : "";

@@ -1,6 +1,7 @@
 import { adapterTiers } from "./adapter-tiers.ts";
 import { ConsistentHashRouter } from "./consistent-hash-router.ts";
 import { PowerOfTwoRouter } from "./power-of-two-router.ts";
+import { hasFreeSlot } from "./replica-load.ts";
 import type { PendingRequest, ReplicaView, RequestRouter, RequestRouterContext } from "./request-router.ts";
 
 /**
@@ -32,6 +33,7 @@ export class SessionAffinityRouter implements RequestRouter {
     if (sessionId === undefined || sessionId === "") return this.#byLoad.chooseReplicas(candidates, request);
     return adapterTiers(candidates, request).flatMap((tier) => {
       const preferred = this.#bySession.rankTier(tier, sessionId);
+      if (preferred.some(hasFreeSlot)) return [preferred];
       const others = tier.filter((replica) => !preferred.includes(replica));
       return [preferred, ...this.#byLoad.rankTier(others)];
     });

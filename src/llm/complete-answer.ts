@@ -2,6 +2,7 @@ import type { EngineErrorOrigin } from "../errors/engine-error.ts";
 import type { EngineResponseError } from "../errors/engine-response-error.ts";
 import { EngineStreamError } from "../errors/engine-stream-error.ts";
 import { errorEventStatus } from "../protocol/engine-error-body.ts";
+import { isBrokenFinish } from "../protocol/event-stream-monitor.ts";
 import { type JsonObjectIndex, scanJsonObject } from "../protocol/json-object-index.ts";
 import { spliceJsonObject } from "../protocol/json-splice.ts";
 import { engineErrorResponse } from "./engine-error-response.ts";
@@ -12,14 +13,16 @@ const internalFields = ["kv_transfer_params", "ec_transfer_params"] as const;
 /**
  * Checks that a 200 with JSON really is an answer, and takes out what clients must not see.
  *
+ * @param expectedChoices how many choices there must be at least
  * @param onUsage hears of the engine's `usage` as it came
  * @returns the body for the client
  * @throws EngineResponseError for an error object under status 200; EngineStreamError when choices are missing or
- *   one of them was not finished
+ *   one of them was not finished, or was given up
  */
 export function completeAnswer(
   body: Buffer,
   origin: EngineErrorOrigin,
+  expectedChoices: number,
   onUsage?: (usage: unknown) => void,
 ): Uint8Array {
   const index = scanAnswer(body, origin);
@@ -27,11 +30,16 @@ export function completeAnswer(
   if (index.kind("choices") !== "array") throw new EngineStreamError(origin, "malformed");
   const choices = index.value("choices") as readonly { readonly finish_reason?: unknown }[];
   if (choices.length === 0) throw new EngineStreamError(origin, "swallowed");
-  if (choices.some((choice) => typeof choice?.finish_reason !== "string")) {
+  if (choices.length < expectedChoices || !choices.every(isFinished)) {
     throw new EngineStreamError(origin, "truncated");
   }
   onUsage?.(index.value("usage"));
   return withoutInternalFields(index);
+}
+
+function isFinished(choice: { readonly finish_reason?: unknown } | null): boolean {
+  const reason = choice?.finish_reason;
+  return typeof reason === "string" && reason !== "" && !isBrokenFinish(reason);
 }
 
 /**

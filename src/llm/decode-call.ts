@@ -5,9 +5,11 @@ import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { ByteSink, ByteSource } from "../internal/byte-stream.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
 import type { Clock } from "../internal/clock.ts";
+import { DoneGuard } from "../protocol/done-guard.ts";
 import { EventAligner } from "../protocol/event-aligner.ts";
 import { EventStreamMonitor } from "../protocol/event-stream-monitor.ts";
 import { doneEvent } from "../protocol/event-stream-text.ts";
+import { startOfEvent } from "../protocol/start-of-event.ts";
 import type {
   EndpointClient,
   EngineExchange,
@@ -50,6 +52,8 @@ type State = "waiting" | "error-body" | "buffering" | "holding" | "flowing" | "a
 
 const maxErrorBytes = 64 * 1024;
 const maxAnswerBytes = 256 * 1024 * 1024;
+/** What may come before the first token, and what is kept for a client that has not begun to read. */
+const maxHeldBytes = 1024 * 1024;
 
 /**
  * One request to the engine that answers the client.
@@ -106,18 +110,20 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
   pipe(sink: ByteSink): void {
     this.#sink = sink;
     const held = this.#chunks;
+    const heldBack = this.#paused;
     this.#chunks = [];
+    this.#size = 0;
+    this.#paused = false;
     for (const chunk of held) this.#write(chunk);
+    if (heldBack && !this.#paused) this.#readOn();
     if (this.#failure !== undefined) sink.fail(this.#failure);
     else if (this.#state === "answered" || this.#state === "over") sink.end();
   }
 
   resume(): void {
-    if (!this.#paused) return;
+    if (!this.#paused || this.#sink === undefined) return;
     this.#paused = false;
-    // A call that is over must not be watched again: the timer would outlive it.
-    if (!this.#settled) this.#watchdog.awaitNextEvent();
-    this.#exchange?.resume();
+    this.#readOn();
   }
 
   onHeaders(status: number, headers: EngineHeaders): void {
@@ -142,8 +148,9 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     switch (this.#state) {
       case "holding":
       case "flowing": {
+        const withinEvent = this.#aligner.withinEvent;
         const events = this.#aligner.take(chunk);
-        if (events.length > 0) this.#relay(events);
+        if (events.length > 0) this.#relay(events, withinEvent);
         return !this.#paused;
       }
       case "error-body":
@@ -186,6 +193,12 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     this.#fail(broke ? new EngineStreamError(this.#init.origin, "disconnected", { cause: error }) : error);
   }
 
+  #readOn(): void {
+    // A call that is over must not be watched again: the timer would outlive it.
+    if (!this.#settled) this.#watchdog.awaitNextEvent();
+    this.#exchange?.resume();
+  }
+
   #collect(chunk: Buffer): void {
     this.#size += chunk.length;
     if (this.#state === "error-body" && this.#size > maxErrorBytes) return;
@@ -199,7 +212,8 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
   #answerComplete(): void {
     let body: Uint8Array;
     try {
-      body = completeAnswer(Buffer.concat(this.#chunks, this.#size), this.#init.origin, (usage) => {
+      const { origin, expectedChoices } = this.#init;
+      body = completeAnswer(Buffer.concat(this.#chunks, this.#size), origin, expectedChoices, (usage) => {
         this.#usage = usage;
       });
     } catch (error) {
@@ -213,21 +227,24 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
   }
 
   /** Takes complete events; the state is holding or flowing. */
-  #relay(events: Uint8Array): void {
+  #relay(events: Uint8Array, withinEvent: boolean): void {
     const monitor = this.#monitor;
     const seenBefore = monitor.eventCount;
     monitor.push(events);
     if (monitor.eventCount !== seenBefore && !this.#paused) this.#watchdog.refresh();
-    if (monitor.malformed || monitor.error !== undefined) {
-      this.#forward(beforeErrorEvent(events));
-      this.#exchange!.abort(this.#streamError());
+    const { endsAt, sawDone } = monitor;
+    if (endsAt === undefined && !sawDone) {
+      this.#forward(events);
       return;
     }
-    this.#forward(monitor.sawDone ? beforeDoneEvent(events) : events);
-    if (monitor.sawDone) {
-      if (monitor.isComplete) this.#finishAnswer(undefined);
-      else this.#exchange!.abort(this.#endError());
-    }
+    const end =
+      endsAt === undefined
+        ? (new DoneGuard({ withinLine: withinEvent }).take(events).pass?.length ?? 0)
+        : startOfEvent(events, endsAt - seenBefore, withinEvent);
+    this.#forward(events.subarray(0, end));
+    if (this.#state !== "holding" && this.#state !== "flowing") return;
+    if (sawDone && this.#isWhole) this.#finishAnswer(undefined);
+    else this.#exchange!.abort(this.#endError());
   }
 
   #forward(events: Uint8Array): void {
@@ -238,7 +255,15 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
       return;
     }
     this.#chunks.push(clean);
+    this.#size += clean.length;
     if (this.#state === "holding" && this.#monitor.sawContent) this.#commit();
+    if (this.#size <= maxHeldBytes) return;
+    if (this.#state === "holding") {
+      this.#exchange!.abort(new EngineStreamError(this.#init.origin, "malformed"));
+    } else if (!this.#paused) {
+      this.#paused = true;
+      this.#watchdog.awaitClient();
+    }
   }
 
   #commit(): void {
@@ -260,12 +285,10 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     if (rest.length > 0) {
       this.#monitor.push(rest);
       this.#monitor.finish();
-      if (this.#monitor.error === undefined && !this.#monitor.sawDone) {
-        this.#forward(Buffer.concat([rest, Buffer.from("\n\n")]));
-      }
+      // The last event may lack its blank line; what was cut short is not for the client.
+      if (this.#monitor.endsAt === undefined) this.#forward(Buffer.concat([rest, Buffer.from("\n\n")]));
     }
-    if (this.#monitor.error !== undefined || this.#monitor.malformed) this.#fail(this.#streamError());
-    else if (this.#monitor.isComplete && this.#state === "flowing") this.#finishAnswer("success");
+    if (this.#isWhole && this.#state === "flowing") this.#finishAnswer("success");
     else this.#fail(this.#endError());
   }
 
@@ -281,15 +304,19 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     if (outcome !== undefined) this.#settle(outcome);
   }
 
-  /** The engine's own error event, or an unreadable stream. */
-  #streamError(): ServeLLMError {
-    const body = this.#monitor.error;
-    if (body === undefined) return new EngineStreamError(this.#init.origin, "malformed");
-    return new EngineResponseError(this.#init.origin, this.#monitor.errorStatus ?? 500, body);
+  /** True when every choice is finished and nothing was wrong. */
+  get #isWhole(): boolean {
+    const { error, malformed, brokeOff, isComplete } = this.#monitor;
+    return isComplete && error === undefined && !malformed && !brokeOff;
   }
 
+  /** What is wrong with an answer that is over: the engine's own error event, or how its stream ended. */
   #endError(): ServeLLMError {
-    return new EngineStreamError(this.#init.origin, this.#monitor.sawContent ? "truncated" : "swallowed");
+    const { error, errorStatus, malformed, brokeOff, sawContent } = this.#monitor;
+    const { origin } = this.#init;
+    if (error !== undefined) return new EngineResponseError(origin, errorStatus ?? 500, error);
+    if (malformed) return new EngineStreamError(origin, "malformed");
+    return new EngineStreamError(origin, brokeOff || sawContent ? "truncated" : "swallowed");
   }
 
   #fail(error: ServeLLMError): void {
@@ -315,21 +342,4 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     this.#settled = true;
     this.#init.onSettled(outcome, error);
   }
-}
-
-function beforeDoneEvent(events: Uint8Array): Uint8Array {
-  return beforeLast(events, "[DONE]");
-}
-
-function beforeErrorEvent(events: Uint8Array): Uint8Array {
-  return beforeLast(events, '"error"');
-}
-
-/** The events before the one that holds the last occurrence of `text`. */
-function beforeLast(events: Uint8Array, text: string): Uint8Array {
-  const bytes = Buffer.from(events.buffer, events.byteOffset, events.byteLength);
-  const at = bytes.lastIndexOf(text);
-  if (at < 0) return events.subarray(0, 0);
-  const lineStart = bytes.lastIndexOf("data:", at);
-  return lineStart < 0 ? events.subarray(0, 0) : events.subarray(0, lineStart);
 }

@@ -9,9 +9,16 @@ import type { Clock, Timer } from "../internal/clock.ts";
  * @param intervalMs more than 0
  */
 export function batchedSource(source: ByteSource, intervalMs: number, clock: Clock): ByteSource {
+  let batching: BatchingSink | undefined;
   return {
-    pipe: (sink) => source.pipe(new BatchingSink(sink, intervalMs, clock)),
-    resume: () => source.resume(),
+    pipe: (sink) => {
+      batching = new BatchingSink(sink, intervalMs, clock);
+      source.pipe(batching);
+    },
+    resume: () => {
+      batching?.onResume();
+      source.resume();
+    },
   };
 }
 
@@ -38,6 +45,11 @@ class BatchingSink implements ByteSink {
     this.#ready = this.#sink.write(chunk);
     this.#wait();
     return this.#ready;
+  }
+
+  /** The client has room again. */
+  onResume(): void {
+    this.#ready = true;
   }
 
   end(): void {

@@ -9,6 +9,7 @@ const empty = new Uint8Array(0);
 export class EventAligner {
   readonly #maxHeldBytes: number;
   #held: Uint8Array = empty;
+  #withinEvent = false;
 
   /** @param maxHeldBytes an event larger than this is let through in pieces */
   constructor(maxHeldBytes = 1024 * 1024) {
@@ -20,11 +21,18 @@ export class EventAligner {
     return this.#held;
   }
 
+  /** True when the next bytes that {@link take} returns continue an event that was too large to hold. */
+  get withinEvent(): boolean {
+    return this.#withinEvent;
+  }
+
   /** @returns the bytes up to the end of the last complete event, possibly none */
   take(chunk: Uint8Array): Uint8Array {
     const bytes = this.#held.length === 0 ? chunk : concat(this.#held, chunk);
     const end = endOfLastEvent(bytes);
-    if (end === bytes.length || (end === 0 && bytes.length > this.#maxHeldBytes)) {
+    const tooLarge = end === 0 && bytes.length > this.#maxHeldBytes;
+    if (tooLarge || end > 0) this.#withinEvent = tooLarge;
+    if (end === bytes.length || tooLarge) {
       this.#held = empty;
       return bytes;
     }

@@ -183,13 +183,52 @@ describe("EventStreamMonitor", () => {
     expect(watch(bytesOf([infinite]))).toMatchObject({ malformed: false, isComplete: true });
   });
 
-  it("survives bytes that are not UTF-8", () => {
+  it("survives bytes that are not UTF-8 in a text", () => {
+    const [before = "", after = ""] = content.split("漢");
     const bytes = Buffer.concat([
-      bytesOf([content]),
-      Buffer.from([0x64, 0x61, 0x74, 0x61, 0x3a, 0xff, 0xfe, 0x0a, 0x0a]),
+      Buffer.from(`data: ${before}`),
+      Buffer.from([0xff, 0xfe]),
+      Buffer.from(`${after}\n\n`),
       bytesOf([stop, "[DONE]"]),
     ]);
-    expect(watch(bytes)).toMatchObject({ isComplete: true, sawDone: true });
+    expect(watch(bytes)).toMatchObject({ isComplete: true, sawDone: true, malformed: false });
+  });
+
+  it.each<[string, readonly string[], object]>([
+    ["[DONE]", [content, stop, "[DONE]", content], { endsAt: 3, isComplete: true }],
+    ["an error", [content, '{"error":{"message":"x"}}', "[DONE]"], { endsAt: 2, sawDone: true }],
+    ["what is no JSON", [content, "{nope", stop], { endsAt: 2, malformed: true, isComplete: false }],
+    [
+      "a choice that the engine gave up",
+      [content, stop.replace("stop", "abort")],
+      { endsAt: 2, brokeOff: true, isComplete: false },
+    ],
+    ["a choice that failed", [content, stop.replace("stop", "error")], { endsAt: 2, brokeOff: true }],
+    [
+      "text of a choice that is finished",
+      [content, stop, content, "[DONE]"],
+      { endsAt: 3, malformed: true, isComplete: true },
+    ],
+    ["another finish of it", [stop, stop.replace("stop", "length")], { endsAt: 2, malformed: true }],
+  ])("ends with %s", (_name, events, expected) => {
+    expect(watch(bytesOf(events))).toMatchObject(expected);
+  });
+
+  it("goes on while nothing ended it: one finish said twice, another choice, the usage", () => {
+    const other = content.replace('"index":0', '"index":1');
+    expect(watch(bytesOf([content, stop, stop, other, role, usage]), { expectedChoices: 2 })).toMatchObject({
+      endsAt: undefined,
+      malformed: false,
+      finishedChoices: 1,
+    });
+  });
+
+  it("counts only the choices that were asked for", () => {
+    const odd = [7, -1, 1.5, "0"].map((index) =>
+      stop.replace('"index":0', `"index":${JSON.stringify(index)}`),
+    );
+    expect(watch(bytesOf([content, ...odd.slice(0, 3)]), { expectedChoices: 2 }).isComplete).toBe(false);
+    expect(watch(bytesOf([content, odd[3]!]), { expectedChoices: 1 }).isComplete).toBe(true);
   });
 
   it("keeps the last usage of many, and ignores null", () => {

@@ -22,6 +22,13 @@ const defaultMaxEventLength = 8 * 1024 * 1024;
 const finishReasonPattern = /"finish_reason"\s*:\s*"/;
 const usagePattern = /"usage"\s*:\s*\{/;
 const errorPattern = /^\s*\{\s*"error"\s*:/;
+/** vLLM's finish reasons of answers that it gave up: paused, put to sleep, shut down, or failed. No OpenAI API has them. */
+const brokenFinishReasons: ReadonlySet<unknown> = new Set(["abort", "error"]);
+
+/** True when a `finish_reason` says that the engine gave up, so that the choice is cut off rather than finished. */
+export function isBrokenFinish(finishReason: unknown): boolean {
+  return brokenFinishReasons.has(finishReason);
+}
 
 /**
  * Watches the chat or completion events of an engine while their bytes are relayed, to know whether the answer is
@@ -40,6 +47,8 @@ export class EventStreamMonitor {
   #eventCount = 0;
   #sawForeignLine = false;
   #malformed = false;
+  #brokeOff = false;
+  #endsAt: number | undefined;
   #finishing = false;
   #error: EngineErrorBody | undefined;
   #errorStatus: number | undefined;
@@ -103,9 +112,12 @@ export class EventStreamMonitor {
     return this.#sawDone;
   }
 
-  /** Number of choices that have a finish reason. */
+  /** Number of expected choices that have a finish reason. */
   get finishedChoices(): number {
-    return this.#finishReasons.size;
+    let finished = 0;
+    for (const index of this.#finishReasons.keys())
+      if (Number.isInteger(index) && index >= 0 && index < this.#expectedChoices) finished += 1;
+    return finished;
   }
 
   /** Finish reason by choice index; the last one counts. */
@@ -115,7 +127,7 @@ export class EventStreamMonitor {
 
   /** True when every expected choice has a finish reason; for an {@link opaque} stream, when `[DONE]` came. */
   get isComplete(): boolean {
-    return this.opaque ? this.#sawDone : this.#finishReasons.size >= this.#expectedChoices;
+    return this.opaque ? this.#sawDone : this.finishedChoices >= this.#expectedChoices;
   }
 
   /** The error the engine reported as an event, the first if there were several. */
@@ -128,7 +140,23 @@ export class EventStreamMonitor {
     return this.#errorStatus;
   }
 
-  /** True when an event that was looked into is no JSON, or the stream has no events at all but other text. */
+  /** True when a choice ended with a finish reason that says the engine gave it up. */
+  get brokeOff(): boolean {
+    return this.#brokeOff;
+  }
+
+  /**
+   * Number, from 1, of the event with which the answer is over, whichever way: `[DONE]`, an error, what can't be read,
+   * or a choice that was given up. It and what follows is not for the client. Undefined while the answer goes on.
+   */
+  get endsAt(): number | undefined {
+    return this.#endsAt;
+  }
+
+  /**
+   * True when an event that was looked into is no JSON or contradicts an earlier one (more of a choice that was
+   * finished), or the stream has no events at all but other text.
+   */
   get malformed(): boolean {
     return this.#malformed;
   }
@@ -154,19 +182,28 @@ export class EventStreamMonitor {
     const data = event.data;
     if (data === "[DONE]") {
       this.#sawDone = true;
+      this.#endsAt ??= this.#eventCount;
       return;
     }
+    if (this.#endsAt !== undefined) return;
+    this.#look(event);
+    if (this.#error !== undefined || this.#malformed || this.#brokeOff) this.#endsAt = this.#eventCount;
+  }
+
+  #look({ event, data }: EventSourceMessage): void {
     if (usagePattern.test(data)) this.#usageText = data;
-    const isError = event.event === "error" || errorPattern.test(data);
-    if (this.#sawContent && !isError && looksWhole(data) && !finishReasonPattern.test(data)) return;
+    const isError = event === "error" || errorPattern.test(data);
+    const isOrdinary = this.#sawContent && this.#finishReasons.size === 0 && !isError;
+    if (isOrdinary && looksWhole(data) && !finishReasonPattern.test(data)) return;
     const chunk = asJsonObject(tryParse(data));
     if (chunk === undefined) {
-      if (event.event === "error") this.#reportError(data);
-      else if (!this.#finishing) this.#malformed = true;
+      if (event === "error") this.#reportError(data);
+      else if (this.#finishing) this.#endsAt = this.#eventCount;
+      else this.#malformed = true;
       return;
     }
     const error = chunk["error"];
-    if (event.event === "error" || (error !== undefined && error !== null)) this.#reportError(chunk);
+    if (event === "error" || (error !== undefined && error !== null)) this.#reportError(chunk);
     this.#readChoices(chunk["choices"]);
   }
 
@@ -181,9 +218,15 @@ export class EventStreamMonitor {
     for (const [position, entry] of choices.entries()) {
       const choice = asJsonObject(entry);
       if (choice === undefined) continue;
-      const { index, finish_reason: finishReason } = choice;
+      const index = typeof choice["index"] === "number" ? choice["index"] : position;
+      const finishReason = choice["finish_reason"];
+      const finishedBefore = this.#finishReasons.get(index);
+      if (finishedBefore !== undefined && hasContent(choice)) this.#malformed = true;
       if (typeof finishReason === "string" && finishReason !== "") {
-        this.#finishReasons.set(typeof index === "number" ? index : position, finishReason);
+        if (isBrokenFinish(finishReason)) this.#brokeOff = true;
+        else if (finishedBefore !== undefined && finishedBefore !== finishReason) this.#malformed = true;
+        if (this.#brokeOff || this.#malformed) return;
+        this.#finishReasons.set(index, finishReason);
         this.#sawContent = true;
       }
       this.#sawContent ||= hasContent(choice);

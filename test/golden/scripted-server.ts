@@ -50,6 +50,7 @@ const chunkObjects: Readonly<Record<string, string>> = {
 const endOfStream = /(?<=^|\n)data: \[DONE\]\s*$/;
 
 const origin = { phase: "decode", replica: "scripted#0" } as const;
+const oneChoice: typeof forwardedAnswer = (body) => completeAnswer(body, origin, 1);
 
 /** A model deployment that plays a script, with the errors this library's own deployments throw. */
 export class ScriptedServer implements LLMServerProtocol {
@@ -67,11 +68,11 @@ export class ScriptedServer implements LLMServerProtocol {
   }
 
   chat(request: ModelRequest): Promise<LLMResponse> {
-    return this.#play(request, completeAnswer);
+    return this.#play(request, oneChoice);
   }
 
   completions(request: ModelRequest): Promise<LLMResponse> {
-    return this.#play(request, completeAnswer);
+    return this.#play(request, oneChoice);
   }
 
   forward(request: ModelRequest): Promise<LLMResponse> {
@@ -80,7 +81,7 @@ export class ScriptedServer implements LLMServerProtocol {
 
   checkHealth(): void {}
 
-  async #play(request: ModelRequest, readAnswer: typeof completeAnswer): Promise<LLMResponse> {
+  async #play(request: ModelRequest, readAnswer: typeof forwardedAnswer): Promise<LLMResponse> {
     this.calls.push(request);
     const [first, ...rest] = this.#items;
     if (first === undefined) throw new EngineStreamError(origin, "swallowed");

@@ -8,17 +8,24 @@ const shared = {
   treeshake: true,
 };
 
+const library = {
+  ...shared,
+  entry: {
+    index: "src/index.ts",
+    testing: "src/testing/index.ts",
+    opentelemetry: "src/observability/opentelemetry.ts",
+  },
+};
+
 export default defineConfig([
+  { ...library, format: ["esm"] },
+  // p-queue is ESM only. Node can require it, Jest before Node 24.9 can't: the CommonJS build carries it.
+  { ...library, format: ["cjs"], noExternal: ["p-queue"] },
+  // tsup sets `baseUrl`, which TypeScript 6 reports as deprecated.
   {
-    ...shared,
-    entry: {
-      index: "src/index.ts",
-      testing: "src/testing/index.ts",
-      opentelemetry: "src/observability/opentelemetry.ts",
-    },
+    ...library,
     format: ["esm", "cjs"],
-    // tsup sets `baseUrl`, which TypeScript 6 reports as deprecated.
-    dts: { compilerOptions: { ignoreDeprecations: "6.0" } },
+    dts: { only: true, compilerOptions: { ignoreDeprecations: "6.0" } },
   },
   {
     ...shared,

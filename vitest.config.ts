@@ -1,6 +1,16 @@
+import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
+const source = join(import.meta.dirname, "src");
+
 export default defineConfig({
+  // Examples import the package by its name.
+  resolve: {
+    alias: [
+      { find: /^serve-llm$/, replacement: join(source, "index.ts") },
+      { find: /^serve-llm\/testing$/, replacement: join(source, "testing", "index.ts") },
+    ],
+  },
   test: {
     include: ["src/**/*.test.ts", "test/**/*.test.ts"],
     testTimeout: 90_000,

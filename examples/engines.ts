@@ -33,10 +33,14 @@ export async function exampleEngines(model: string): Promise<ExampleEngines> {
 export const once = process.argv.includes("--once");
 
 /** Sends one chat request to a server and prints the answer. */
-export async function askOnce(url: string, model: string): Promise<void> {
+export async function askOnce(
+  url: string,
+  model: string,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<void> {
   const response = await fetch(`${url}/v1/chat/completions`, {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", ...headers },
     body: JSON.stringify({ model, messages: [{ role: "user", content: "Say something." }] }),
   });
   if (!response.ok) throw new Error(`${response.status}: ${await response.text()}`);

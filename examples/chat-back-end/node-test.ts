@@ -1,38 +1,10 @@
-// A chat back end of yours, tested with mock engines: real sockets, no GPU, no network.
-// Run it: npx tsx --test examples/unit-test.ts
+// A chat back end tested with mock engines in node:test: real sockets, no GPU, no network.
+// Run it: npx tsx --test examples/chat-back-end/node-test.ts
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import {
-  type Application,
-  buildPdOpenaiApp,
-  type LLMConfigInit,
-  type OpenAiIngress,
-  ServeLLMError,
-} from "serve-llm";
+import { type Application, buildPdOpenaiApp, type LLMConfigInit, type OpenAiIngress } from "serve-llm";
 import { mockAnswer, MockVLLMEngine } from "serve-llm/testing";
-
-/** The back end under test: keeps a conversation, and says sorry when the model can't be had. */
-class ChatBackEnd {
-  readonly #app: Application<OpenAiIngress>;
-  readonly #messages: { role: string; content: string }[] = [];
-
-  constructor(app: Application<OpenAiIngress>) {
-    this.#app = app;
-  }
-
-  async say(content: string): Promise<string> {
-    this.#messages.push({ role: "user", content });
-    try {
-      const answer = await this.#app.handle.chat({ model: "llama-8b", messages: this.#messages });
-      const reply = answer.choices[0]?.message.content ?? "";
-      this.#messages.push({ role: "assistant", content: reply });
-      return reply;
-    } catch (error) {
-      this.#messages.pop();
-      return ServeLLMError.isInstance(error) ? `Sorry (${error.code}).` : "Sorry.";
-    }
-  }
-}
+import { ChatBackEnd } from "./chat-back-end.ts";
 
 const prefill = new MockVLLMEngine({ role: "prefill", model: "llama-8b" });
 const decode = new MockVLLMEngine({ role: "decode", model: "llama-8b" });

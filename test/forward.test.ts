@@ -91,6 +91,8 @@ const delta =
   'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":"日本"}\n\n';
 const completed = 'event: response.completed\ndata: {"type":"response.completed"}\n\n';
 const messageStart = 'event: message_start\ndata: {"type":"message_start"}\n\n';
+const overloaded =
+  'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"busy"}}\n\n';
 const messageStop = 'event: message_stop\ndata: {"type":"message_stop"}\n\n';
 
 describe("requests that go to an engine as they came", () => {
@@ -314,16 +316,28 @@ describe("streams", () => {
   });
 
   it("end with one error event when the engine reports one", async () => {
-    const own =
-      'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"busy"}}\n\n';
-    const { url } = await engine(events([messageStart, own, messageStop]));
-    const { text, broken } = await readStream(
-      await serve([url])("/v1/messages", post({ messages: [], stream: true })),
-    );
+    let report = (): void => undefined;
+    const { url } = await engine((response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.write(messageStart);
+      report = () => response.end(overloaded + messageStop);
+    });
+    const response = await serve([url])("/v1/messages", post({ messages: [], stream: true }));
+    report();
+    const { text, broken } = await readStream(response);
     expect([broken, text.split("event: error")]).toEqual([
       true,
       [messageStart, expect.stringContaining("busy")],
     ]);
+  });
+
+  it("are an error answer when the engine reports one before anything was sent on", async () => {
+    const { url } = await engine((response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.end(messageStart + overloaded + messageStop);
+    });
+    const response = await serve([url])("/v1/messages", post({ messages: [], stream: true }));
+    expect([response.status, await response.text()]).toEqual([502, expect.stringContaining("busy")]);
   });
 
   it("end with one error event when the connection breaks", async () => {

@@ -18,6 +18,9 @@ export interface EventStreamMonitorOptions {
   readonly maxEventLength?: number | undefined;
 }
 
+/** Only the very start of a stream may have a byte order mark. */
+const firstDecoder = new TextDecoder();
+const laterDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const defaultMaxEventLength = 8 * 1024 * 1024;
 const finishReasonPattern = /"finish_reason"\s*:\s*"/;
 const usagePattern = /"usage"\s*:\s*\{/;
@@ -39,7 +42,10 @@ export function isBrokenFinish(finishReason: unknown): boolean {
  */
 export class EventStreamMonitor {
   readonly #expectedChoices: number;
-  readonly #decoder = new TextDecoder();
+  /** Keeps the start of a character that a chunk cut in two. Rare, and costly: made when it is needed. */
+  #cutDecoder: InstanceType<typeof TextDecoder> | undefined;
+  #cut = false;
+  #begun = false;
   readonly #parser: EventSourceParser;
   readonly #finishReasons = new Map<number, string>();
   #sawContent = false;
@@ -71,7 +77,7 @@ export class EventStreamMonitor {
   /** The next bytes of the stream, cut anywhere. */
   push(chunk: Uint8Array): void {
     if (this.#opaqueTail === undefined) {
-      this.#parser.feed(this.#decoder.decode(chunk, { stream: true }));
+      this.#parser.feed(this.#decode(chunk));
       return;
     }
     // Once the line was seen nothing after it matters, and must not pile up in the guard.
@@ -85,7 +91,7 @@ export class EventStreamMonitor {
     if (this.#opaqueTail !== undefined || this.#finishing) return;
     // An event cut short is a truncated stream, not a malformed one.
     this.#finishing = true;
-    this.#parser.feed(`${this.#decoder.decode()}\n\n`);
+    this.#parser.feed(`${this.#cut ? this.#cutDecoder!.decode() : ""}\n\n`);
     if (this.#eventCount === 0 && this.#sawForeignLine) this.#malformed = true;
   }
 
@@ -174,6 +180,16 @@ export class EventStreamMonitor {
       this.#usageText = undefined;
     }
     return this.#usage;
+  }
+
+  #decode(chunk: Uint8Array): string {
+    const whole = !this.#cut && (chunk.at(-1) ?? 0) < 0x80;
+    const decoder = this.#begun ? laterDecoder : firstDecoder;
+    this.#begun ||= chunk.length > 0;
+    if (whole) return decoder.decode(chunk);
+    this.#cutDecoder ??= new TextDecoder("utf-8", { ignoreBOM: decoder.ignoreBOM });
+    this.#cut = (chunk.at(-1) ?? 0x80) >= 0x80;
+    return this.#cutDecoder.decode(chunk, { stream: true });
   }
 
   #onEvent(event: EventSourceMessage): void {

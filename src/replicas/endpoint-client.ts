@@ -23,7 +23,13 @@ export interface EngineHttpRequest {
 /** Receives an engine's answer as it comes in. After `onEnd` or `onError` nothing more is called. */
 export interface EngineResponseSink {
   onHeaders(status: number, headers: EngineHeaders): void;
-  /** @returns false to stop reading from the engine's socket until {@link EngineExchange.resume}. */
+  /**
+   * All of the body that one read of the socket brought, as one piece: what an engine sends token by token often
+   * arrives together, and costs once what it would cost each.
+   *
+   * @returns false to stop reading from the engine's socket until {@link EngineExchange.resume}; what was read by then
+   *   waits until then, too
+   */
   onData(chunk: Buffer): boolean;
   onEnd(): void;
   onError(error: ServeLLMError): void;
@@ -169,6 +175,11 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
   dispatched = false;
   readonly #demand: ConnectionDemand;
   #wantsConnection = true;
+  /** What the current read of the socket brought so far. */
+  #read: Buffer | undefined;
+  #readMore: Buffer[] | undefined;
+  /** The sink wants no more until it calls `resume`. */
+  #full = false;
 
   constructor(
     phase: EnginePhase,
@@ -190,14 +201,18 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
     if (sink === undefined) return;
     this.#sink = undefined;
     this.#aborted = error;
+    this.#read = this.#readMore = undefined;
     this.#endDemand();
     this.#abort?.(error);
     sink.onError(error);
   }
 
   resume(): void {
+    if (!this.#full) return;
+    this.#full = false;
+    this.deliver();
     // Once this one is over, the connection may be another request's.
-    if (this.#sink !== undefined) this.#resume?.();
+    if (this.#sink !== undefined && !this.#full) this.#resume?.();
   }
 
   onConnect(abort: (error?: Error) => void): void {
@@ -214,10 +229,29 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
   }
 
   onData(chunk: Buffer): boolean {
-    return this.#sink === undefined ? true : this.#sink.onData(chunk);
+    if (this.#sink === undefined) return true;
+    if (this.#read === undefined) {
+      this.#read = chunk;
+      // undici parses all of a read before anything else runs.
+      if (!this.#full) process.nextTick(deliver, this);
+    } else {
+      (this.#readMore ??= []).push(chunk);
+    }
+    return !this.#full;
+  }
+
+  /** Hands on what was read. */
+  deliver(): void {
+    const first = this.#read;
+    const sink = this.#sink;
+    if (first === undefined || sink === undefined || this.#full) return;
+    const more = this.#readMore;
+    this.#read = this.#readMore = undefined;
+    this.#full = !sink.onData(more === undefined ? first : Buffer.concat([first, ...more]));
   }
 
   onComplete(): void {
+    this.#deliverLast();
     const sink = this.#sink;
     this.#sink = undefined;
     sink?.onEnd();
@@ -230,10 +264,16 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
       return;
     }
     this.#endDemand();
+    this.#deliverLast();
     const sink = this.#sink;
     if (sink === undefined) return;
     this.#sink = undefined;
     sink.onError(this.#toEngineError(error));
+  }
+
+  #deliverLast(): void {
+    this.#full = false;
+    this.deliver();
   }
 
   #endDemand(): void {
@@ -264,6 +304,10 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
       { cause: error, neverSent },
     );
   }
+}
+
+function deliver(handler: DispatchHandler): void {
+  handler.deliver();
 }
 
 function fixedHeaders(endpoint: Endpoint, client: ClientConfig): readonly string[] {

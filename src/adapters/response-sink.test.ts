@@ -1,0 +1,129 @@
+import { once } from "node:events";
+import { createServer, type ServerResponse } from "node:http";
+import { type AddressInfo, connect } from "node:net";
+import { afterEach, describe, expect, it } from "vitest";
+import { EngineConnectionError } from "../errors/engine-connection-error.ts";
+import type { ByteSink } from "../internal/byte-stream.ts";
+import { ResponseSink, sendWhole } from "./response-sink.ts";
+
+const closers: (() => void)[] = [];
+afterEach(() => {
+  for (const close of closers.splice(0)) close();
+});
+
+/** All that a server sends on one connection that ends with the answer. */
+async function received(answer: (response: ServerResponse) => void, version = "1.1"): Promise<string> {
+  const server = createServer((_request, response) => answer(response));
+  closers.push(() => server.close());
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const socket = connect((server.address() as AddressInfo).port, "127.0.0.1");
+  socket.write(`GET / HTTP/${version}\r\nhost: a\r\nconnection: close\r\n\r\n`);
+  const chunks: Buffer[] = [];
+  socket.on("data", (chunk: Buffer) => chunks.push(chunk));
+  await once(socket, "close");
+  return Buffer.concat(chunks).toString();
+}
+
+function bodyOf(message: string): string {
+  return message.slice(message.indexOf("\r\n\r\n") + 4);
+}
+
+/** Pipes what `feed` writes. */
+function piped(feed: (sink: ByteSink) => void, lastWords?: string): (response: ServerResponse) => void {
+  return (response) => {
+    const source = { pipe: feed, resume: () => undefined };
+    const words = lastWords === undefined ? undefined : () => Buffer.from(lastWords);
+    source.pipe(new ResponseSink(source, response, words));
+  };
+}
+
+describe("A streamed answer", () => {
+  it("is one chunk for all that is written in one turn, the end included", async () => {
+    const message = await received(
+      piped((sink) => {
+        sink.write(Buffer.from("data: é\n\n"));
+        sink.write(Buffer.from("data: b\n\n"));
+        sink.end();
+      }),
+    );
+    expect(message).toContain("Transfer-Encoding: chunked");
+    expect(bodyOf(message)).toBe("13\r\ndata: é\n\ndata: b\n\n\r\n0\r\n\r\n");
+  });
+
+  it("keeps every byte, however large a chunk is", async () => {
+    const large = Buffer.from(Uint8Array.from({ length: 20_000 }, (_, index) => 97 + (index % 26)));
+    const message = await received(
+      piped((sink) => {
+        sink.write(large);
+        setImmediate(() => sink.end());
+      }),
+    );
+    expect(bodyOf(message)).toBe(`4e20\r\n${large.toString()}\r\n0\r\n\r\n`);
+  });
+
+  it("has its headers sent when nothing is written yet", async () => {
+    const message = await received((response) => {
+      piped((sink) => {
+        // Ends only when the headers are out.
+        const wait = (): void => {
+          if (response.socket!.bytesWritten > 0) sink.end();
+          else setImmediate(wait);
+        };
+        wait();
+      })(response);
+    });
+    expect(message).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    expect(bodyOf(message)).toBe("0\r\n\r\n");
+  });
+
+  it("is not framed for HTTP/1.0", async () => {
+    const message = await received(
+      piped((sink) => {
+        sink.write(Buffer.from("a"));
+        sink.end();
+      }),
+      "1.0",
+    );
+    expect(bodyOf(message)).toBe("a");
+  });
+
+  it("goes through a middleware that wraps the response, unframed", async () => {
+    const seen: string[] = [];
+    const message = await received((response) => {
+      const write = response.write.bind(response) as (chunk: unknown) => boolean;
+      response.write = ((chunk: unknown) => {
+        seen.push(String(chunk));
+        return write(chunk);
+      }) as ServerResponse["write"];
+      piped((sink) => {
+        sink.write(Buffer.from("ab"));
+        sink.end();
+      })(response);
+    });
+    expect(seen).toEqual(["ab"]);
+    expect(bodyOf(message)).toBe("2\r\nab\r\n0\r\n\r\n");
+  });
+
+  it("that breaks has its last words, and no end", async () => {
+    const error = new EngineConnectionError({ phase: "stream", replica: "a" }, { neverSent: false });
+    const message = await received(
+      piped((sink) => {
+        sink.write(Buffer.from("a"));
+        sink.fail(error);
+      }, "sorry"),
+    );
+    expect(bodyOf(message)).toBe("6\r\nasorry\r\n");
+  });
+});
+
+describe("A whole answer", () => {
+  it.each([0, 1, 600, 20_000])("of %i bytes arrives as it is", async (size) => {
+    const body = Buffer.from("é".repeat(size / 2) + "x".repeat(size % 2));
+    const message = await received((response) => {
+      response.setHeader("content-length", body.byteLength);
+      sendWhole(response, body);
+    });
+    expect(message).toContain(`content-length: ${body.byteLength}`);
+    expect(bodyOf(message)).toBe(body.toString());
+  });
+});

@@ -1,6 +1,5 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
-import ts from "typescript";
 import { describe, expect, it } from "vitest";
 import { buildCommand } from "../src/cli/build-command.ts";
 import { benchCommand } from "../src/cli/bench-command.ts";
@@ -8,17 +7,7 @@ import { demoCommand } from "../src/cli/demo-command.ts";
 import { doctorCommand } from "../src/cli/doctor-command.ts";
 import { mockCommand } from "../src/cli/mock-command.ts";
 import { runCommand } from "../src/cli/run-command.ts";
-
-const root = join(import.meta.dirname, "..");
-const pages = [
-  "README.md",
-  "CONTRIBUTING.md",
-  "SECURITY.md",
-  ...readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" })
-    .filter((path) => path.endsWith(".md") && !path.startsWith("api"))
-    .map((path) => join("docs", path)),
-];
-const text = (page: string): string => readFileSync(join(root, page), "utf8");
+import { pages, root, textOf as text } from "./snippets/pages.ts";
 
 describe.each(pages)("%s", (page) => {
   it("links to what exists", () => {
@@ -57,64 +46,3 @@ describe.each(pages)("%s", (page) => {
     expect(named.filter((name) => !["ci", "install"].includes(name) && !(name in scripts))).toEqual([]);
   });
 });
-
-/** What the pages' snippets take as given. */
-const given = `
-import type * as main from "serve-llm";
-import type * as testing from "serve-llm/testing";
-declare global {
-  const http: typeof import("node:http");
-  const express: typeof import("express");
-  const app: main.Application<main.OpenAiIngress>;
-  const messages: main.ChatMessage[];
-  const prefill: testing.MockVLLMEngine;
-  const decode: testing.MockVLLMEngine;
-  const MockVLLMEngine: typeof testing.MockVLLMEngine;
-  const FakeClock: typeof testing.FakeClock;
-  const reply: string;
-  function expect(value: unknown): { toBe(expected: unknown): void };
-}
-`;
-
-describe("the snippets of the pages", () => {
-  it("are right TypeScript", () => {
-    const files = new Map<string, string>([[join(root, "test", "given.virtual.ts"), given]]);
-    for (const page of pages) {
-      const fences = [...text(page).matchAll(/^```ts\n(.*?)^```/gms)];
-      fences.forEach(([, code], index) => {
-        files.set(
-          join(root, "test", `${page.replaceAll(/\W/g, "-")}.${index + 1}.virtual.ts`),
-          `${code}\nexport {};\n`,
-        );
-      });
-    }
-    expect(files.size).toBeGreaterThan(5);
-    expect(problemsOf(files)).toEqual([]);
-  }, 60_000);
-});
-
-function problemsOf(files: ReadonlyMap<string, string>): readonly string[] {
-  const { config } = ts.readConfigFile(join(root, "tsconfig.json"), (path) => ts.sys.readFile(path)) as {
-    config: object;
-  };
-  const { options } = ts.parseJsonConfigFileContent({ ...config, include: [] }, ts.sys, root);
-  // Snippets declare what they do not use.
-  const relaxed = { ...options, noUnusedLocals: false, noUnusedParameters: false };
-  const host = ts.createCompilerHost(relaxed);
-  const onDisk = { ...host };
-  host.fileExists = (path) => files.has(path) || onDisk.fileExists(path);
-  host.readFile = (path) => files.get(path) ?? onDisk.readFile(path);
-  host.getSourceFile = (path, version, ...rest) => {
-    const code = files.get(path);
-    return code === undefined
-      ? onDisk.getSourceFile(path, version, ...rest)
-      : ts.createSourceFile(path, code, version);
-  };
-  const program = ts.createProgram([...files.keys()], relaxed, host);
-  return [...files.keys()].flatMap((path) => {
-    const source = program.getSourceFile(path);
-    return ts
-      .getPreEmitDiagnostics(program, source)
-      .map((problem) => `${path}: ${ts.flattenDiagnosticMessageText(problem.messageText, "\n")}`);
-  });
-}

@@ -19,6 +19,8 @@ export interface AnswerContext {
   readonly attempts: Attempts;
   readonly recorder: TraceRecorder;
   readonly clock: Clock;
+  /** True when the failure may come from something that another try leaves out. Not counted as a retry. @default never */
+  readonly mayLeaveOut?: ((lease: ReplicaLease, error: unknown) => boolean) | undefined;
 }
 
 /**
@@ -75,6 +77,7 @@ async function answerOnSomeReplica(
         reloaded = true;
         continue;
       }
+      if (context.mayLeaveOut?.(lease, error) === true) continue;
       failed.add(lease.replica.id);
       if (!attempts.mayRetry(error, handle.hasReplicaBeside(failed))) throw error;
       recorder.trace.retries += 1;

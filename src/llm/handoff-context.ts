@@ -9,6 +9,7 @@ import type { LoraAdapters } from "./lora-adapters.ts";
 import type { PDHealthMeter } from "./pd-health.ts";
 import type { ResolvedPDProxyOptions } from "./pd-proxy-options.ts";
 import type { PeerDirectory } from "./peer-directory.ts";
+import type { TokenizeOnce } from "./tokenize-once.ts";
 import type { TraceRecorder } from "./trace-recorder.ts";
 
 /** What a handoff works with; the same for every request of a PDProxyServer. */
@@ -23,6 +24,8 @@ export interface HandoffContext {
   readonly connector: KvConnector;
   /** Absent when the connector needs to know nothing about the replicas. */
   readonly peers: PeerDirectory | undefined;
+  /** Absent unless prompts are to be tokenised once (`pd_tokenize_once`). */
+  readonly tokenizeOnce: TokenizeOnce | undefined;
   readonly holds: KvHolds;
   readonly options: ResolvedPDProxyOptions;
   readonly clock: Clock;
@@ -34,4 +37,6 @@ export interface HandoffContext {
 export interface RequestProgress {
   readonly attempts: Attempts;
   readonly recorder: TraceRecorder;
+  /** Whether token ids travel with it: `doubted` once decode refused a try that had them. */
+  tokenIds: "unused" | "passed" | "doubted";
 }

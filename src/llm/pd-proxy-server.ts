@@ -4,6 +4,7 @@ import { pdProxyDeploymentOptions } from "../config/server-options.ts";
 import { createKvConnector } from "../kv-transfer/kv-connector-registry.ts";
 import type { PDHealth } from "../observability/pd-health-report.ts";
 import { disagreements, type EngineDisagreement } from "../replicas/engine-disagreements.ts";
+import type { ReplicaLease } from "../replicas/replica.ts";
 import type { DeploymentContext, DeploymentStatusDetails } from "../serve/deployment-context.ts";
 import type { DeploymentInit } from "../serve/deployment.ts";
 import { answerWithRetries } from "./answer-with-retries.ts";
@@ -16,7 +17,7 @@ import {
   type DisaggregationDecision,
 } from "./disaggregation-decision.ts";
 import { concurrentHandoff } from "./concurrent-handoff.ts";
-import type { HandoffContext } from "./handoff-context.ts";
+import type { HandoffContext, RequestProgress } from "./handoff-context.ts";
 import { KvHolds } from "./kv-holds.ts";
 import type { ForwardRequest } from "./forward-request.ts";
 import type { LLMRequest } from "./llm-request.ts";
@@ -31,8 +32,10 @@ import {
   type ResolvedPDProxyOptions,
   resolvePDProxyOptions,
 } from "./pd-proxy-options.ts";
+import { Prewarm } from "./prewarm.ts";
 import { RetryBudget } from "./retry-budget.ts";
 import { decodeOnly, sequentialHandoff } from "./sequential-handoff.ts";
+import { TokenizeOnce } from "./tokenize-once.ts";
 import { TraceRecorder } from "./trace-recorder.ts";
 
 /** Arguments of {@link PDProxyServer}: its two pools and its options. */
@@ -60,6 +63,7 @@ export class PDProxyServer implements LLMServerProtocol {
   readonly #retryBudget: RetryBudget;
   readonly #handoff: HandoffContext;
   readonly #health: PDHealthMeter;
+  readonly #prewarm: Prewarm | undefined;
   readonly #warned = new Set<string>();
 
   /** Options for `serve.deployment(PDProxyServer).options(...)`. Mirrors Ray's `PDProxyServer.get_deployment_options`. */
@@ -90,12 +94,21 @@ export class PDProxyServer implements LLMServerProtocol {
       answering: answeringOptionsOf(decodeServer.llmConfig),
       connector,
       peers: peerDirectoryFor(connector, prefillServer.llmConfig, decodeServer.llmConfig, context),
+      tokenizeOnce:
+        decodeServer.llmConfig.pdTokenizeOnce && !connector.concurrentHandoff
+          ? new TokenizeOnce(context.warn)
+          : undefined,
       holds: this.#holds,
       options: this.#options,
       clock: context.clock,
       random: context.random,
       health: this.#health,
     };
+    if (this.llmConfig.prewarmPrefillDecode) this.#prewarm = this.#startPrewarm(prefillServer, decodeServer);
+  }
+
+  async shutdown(): Promise<void> {
+    await this.#prewarm?.stop();
   }
 
   chat(request: LLMRequest): Promise<LLMResponse> {
@@ -159,6 +172,26 @@ export class PDProxyServer implements LLMServerProtocol {
     };
   }
 
+  #startPrewarm({ pool: prefill }: LLMServer, { pool: decode }: LLMServer): Prewarm | undefined {
+    const { connector, peers } = this.#handoff;
+    const { clock, random, warn } = this.context;
+    if (connector.concurrentHandoff) {
+      // Ray skips them, too.
+      warn(`_prewarm_prefill_decode has no effect with ${connector.name}, whose two legs run at once.`);
+      return undefined;
+    }
+    return new Prewarm({
+      prefill,
+      decode,
+      config: this.llmConfig,
+      connector,
+      peers,
+      clock,
+      random,
+      warn,
+    });
+  }
+
   /** Prefill and decode must be the same model on the same vLLM, or KV means something else on the other side. */
   #compareSides(): void {
     for (const { message } of this.#disagreements()) {
@@ -187,18 +220,38 @@ export class PDProxyServer implements LLMServerProtocol {
       recorder.decodeOnly(decision.reason);
     }
     const attempts = new Attempts(this.#options.maxRetries, this.#retryBudget, random);
+    const progress: RequestProgress = { attempts, recorder, tokenIds: "unused" };
     return answerWithRetries(
       request,
-      { handle: this.#decode.pool.handle, adapters: this.#decode.adapters, attempts, recorder, clock },
+      {
+        handle: this.#decode.pool.handle,
+        adapters: this.#decode.adapters,
+        attempts,
+        recorder,
+        clock,
+        mayLeaveOut: (lease, error) => this.#mayLeaveOutIds(request, progress, lease, error),
+      },
       (lease) =>
         decision.mode === "pd"
           ? (connector.concurrentHandoff ? concurrentHandoff : sequentialHandoff)(
               request,
               lease,
-              { attempts, recorder },
+              progress,
               this.#handoff,
             )
           : decodeOnly(request, lease, recorder, this.#handoff),
     );
+  }
+
+  #mayLeaveOutIds(
+    request: LLMRequest,
+    progress: RequestProgress,
+    { replica }: ReplicaLease,
+    error: unknown,
+  ): boolean {
+    if (progress.tokenIds !== "passed") return false;
+    if (this.#handoff.tokenizeOnce?.mayRefuseIds(replica, request.method, error) !== true) return false;
+    progress.tokenIds = "doubted";
+    return true;
   }
 }

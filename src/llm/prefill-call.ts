@@ -5,7 +5,9 @@ import type { CancelToken } from "../internal/cancel-token.ts";
 import type { Clock } from "../internal/clock.ts";
 import type { PrefillResponse } from "../kv-transfer/kv-connector.ts";
 import { errorEventStatus } from "../protocol/engine-error-body.ts";
+import { walkJsonElements, walkJsonMembers } from "../protocol/json-elements.ts";
 import { type JsonObjectIndex, scanJsonObject } from "../protocol/json-object-index.ts";
+import { RawJson } from "../protocol/raw-json.ts";
 import { callBuffered } from "../replicas/buffered-call.ts";
 import type { EngineHttpRequest } from "../replicas/endpoint-client.ts";
 import type { Replica } from "../replicas/replica.ts";
@@ -13,6 +15,8 @@ import { engineErrorResponse } from "./engine-error-response.ts";
 
 /** A prefill's answer is small; one that echoes prompts or log probabilities without end is cut off. */
 const maxPrefillBytes = 4 * 1024 * 1024;
+/** With the prompt's token ids: two million tokens and more. */
+const maxPrefillBytesWithIds = 32 * 1024 * 1024;
 
 /** What a prefill engine answered. */
 export interface PrefillAnswer extends PrefillResponse {
@@ -29,7 +33,13 @@ export interface PrefillAnswer extends PrefillResponse {
 export async function callPrefill(
   replica: Replica,
   request: EngineHttpRequest,
-  options: { readonly clock: Clock; readonly cancel: CancelToken; readonly prefillTimeoutMs: number },
+  options: {
+    readonly clock: Clock;
+    readonly cancel: CancelToken;
+    readonly prefillTimeoutMs: number;
+    /** The prompt's token ids were asked for. @default false */
+    readonly withTokenIds?: boolean | undefined;
+  },
 ): Promise<PrefillAnswer> {
   const origin: EngineErrorOrigin = { phase: "prefill", replica: replica.fullName };
   const response = await callBuffered(replica.http, request, {
@@ -38,12 +48,14 @@ export async function callPrefill(
     replica: replica.fullName,
     timeoutMs: options.prefillTimeoutMs,
     timeoutOption: "prefillTimeoutMs",
-    maxBytes: maxPrefillBytes,
+    maxBytes: options.withTokenIds === true ? maxPrefillBytesWithIds : maxPrefillBytes,
   });
   if (response.status !== 200) {
     throw engineErrorResponse(origin, response.status, response.headers, response.body);
   }
-  return readAnswer(response.body, origin);
+  const { promptTokenIds, ...answer } = readAnswer(response.body, origin);
+  // Ids that nobody asked for may be those of a prompt that decode can't take as ids.
+  return options.withTokenIds === true ? { ...answer, promptTokenIds } : answer;
 }
 
 function readAnswer(body: Buffer, origin: EngineErrorOrigin): PrefillAnswer {
@@ -61,21 +73,47 @@ function readAnswer(body: Buffer, origin: EngineErrorOrigin): PrefillAnswer {
   return {
     kvTransferParams:
       index.kind("kv_transfer_params") === "null" ? undefined : index.raw("kv_transfer_params"),
-    finishReason: typeof choice.finish_reason === "string" ? choice.finish_reason : undefined,
+    promptTokenIds: tokenIds(index.raw("prompt_token_ids") ?? choice.promptTokenIds),
+    finishReason: choice.finishReason,
   };
 }
 
-function firstChoice(
-  index: JsonObjectIndex,
-  origin: EngineErrorOrigin,
-): { readonly finish_reason?: unknown } {
-  const choices = index.kind("choices") === "array" ? (index.value("choices") as readonly unknown[]) : [];
-  const first = choices[0];
-  if (typeof first === "object" && first !== null) return first;
-  throw new EngineResponseError(origin, 502, {
-    message: "The prefill engine's answer has no choices.",
-    type: "engine_error",
-    param: null,
-    code: null,
+/** The first choice, read without parsing the many numbers that may be in it. */
+function firstChoice(index: JsonObjectIndex, origin: EngineErrorOrigin): FirstChoice {
+  let choice: Uint8Array | undefined;
+  walkJsonElements(index.raw("choices")?.bytes ?? new Uint8Array(), ({ kind, bytes }) => {
+    if (kind === "object") choice = bytes;
+    return false;
   });
+  if (choice === undefined) {
+    throw new EngineResponseError(origin, 502, {
+      message: "The prefill engine's answer has no choices.",
+      type: "engine_error",
+      param: null,
+      code: null,
+    });
+  }
+  let finishReason: string | undefined;
+  let promptTokenIds: RawJson | undefined;
+  walkJsonMembers(choice, (key, { kind, bytes }) => {
+    if (key === "finish_reason" && kind === "string") finishReason = String(new RawJson(bytes).value);
+    if (key === "prompt_token_ids") promptTokenIds = new RawJson(bytes);
+  });
+  return { finishReason, promptTokenIds };
+}
+
+interface FirstChoice {
+  readonly finishReason: string | undefined;
+  readonly promptTokenIds: RawJson | undefined;
+}
+
+/** Ids that can be sent on: a list with something in it. Chat has them beside its choices, completions within. */
+function tokenIds(raw: RawJson | undefined): RawJson | undefined {
+  if (raw === undefined) return undefined;
+  let numbers = false;
+  walkJsonElements(raw.bytes, ({ kind }) => {
+    numbers = kind === "number";
+    return false;
+  });
+  return numbers ? raw : undefined;
 }

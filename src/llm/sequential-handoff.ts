@@ -1,5 +1,8 @@
 import { EngineConnectionError } from "../errors/engine-connection-error.ts";
 import { KvTransferError } from "../errors/kv-transfer-error.ts";
+import type { RequestEdits } from "../kv-transfer/kv-connector.ts";
+import { askForTokenIds, passTokenIds } from "../kv-transfer/tokenize-once.ts";
+import type { RawJson } from "../protocol/raw-json.ts";
 import type { ReplicaLease } from "../replicas/replica.ts";
 import { withAdapterName } from "./adapter-id.ts";
 import { startDecode } from "./decode-leg.ts";
@@ -42,7 +45,7 @@ export async function sequentialHandoff(
 ): Promise<LLMResponse> {
   const prefill = (): Promise<Prefilled | DecodeOnlyReason> =>
     onSomePrefill(request, lease, progress, context, (prefillLease) =>
-      prefillOn(prefillLease, request, lease, progress.recorder, context),
+      prefillOn(prefillLease, request, lease, progress, context),
     );
   let prefilled = await prefill();
   if (typeof prefilled === "object" && prefilled.hold?.late === true) {
@@ -59,7 +62,7 @@ export async function sequentialHandoff(
   }
   if (typeof prefilled === "string")
     return decodeAfter(prefilled, request, lease, progress.recorder, context);
-  return handOver(request, lease, prefilled, progress.recorder, context);
+  return handOver(request, lease, prefilled, progress, context);
 }
 
 /** Decode computes the whole prompt itself. */
@@ -91,10 +94,11 @@ function handOver(
   request: LLMRequest,
   lease: ReplicaLease,
   prefilled: Prefilled,
-  recorder: TraceRecorder,
+  progress: RequestProgress,
   context: HandoffContext,
 ): Promise<LLMResponse> {
-  const { clock, connector, answering } = context;
+  const { clock, connector, answering, tokenizeOnce } = context;
+  const { recorder } = progress;
   const { requestId, hold, answer, binding } = prefilled;
   if (request.cancel.cancelled) {
     hold?.end("stranded");
@@ -102,7 +106,10 @@ function handOver(
   }
   const view = new ConnectorRequestView(request, requestId, binding.decode);
   const handle = connector.prepareDecodeRequest(view, binding.prefill, answer);
-  const edits = withAdapterName(handle, context.decodeAdapters.idOf(request), lease.replica);
+  const ids = tokenizeOnce === undefined ? undefined : answer.promptTokenIds;
+  const { edits: withIds, passed } = passIds(request.method, handle, ids);
+  if (passed) progress.tokenIds = "passed";
+  const edits = withAdapterName(withIds, context.decodeAdapters.idOf(request), lease.replica);
   context.health.handedOver(prefilled.replicaId, lease.replica.id);
   return startDecode({
     lease,
@@ -112,9 +119,22 @@ function handOver(
     clock,
     answering,
     recorder,
-    onFirstOutput: () => hold?.end("handed_off"),
+    onFirstOutput: () => {
+      hold?.end("handed_off");
+      if (passed) tokenizeOnce?.decodeAnswered(lease.replica, request.method);
+      else if (progress.tokenIds === "doubted") tokenizeOnce?.decodeRefused(lease.replica, request.method);
+    },
     onFailure: (error) => hold?.end(endAfterFailure(error)),
   });
+}
+
+function passIds(
+  method: LLMRequest["method"],
+  handle: RequestEdits,
+  ids: RawJson | undefined,
+): { readonly edits: RequestEdits; readonly passed: boolean } {
+  const edits = ids === undefined ? handle : passTokenIds(method, handle, ids);
+  return { edits, passed: edits !== handle };
 }
 
 /** What became of the blocks when decode failed before its first token. */
@@ -128,10 +148,10 @@ async function prefillOn(
   lease: ReplicaLease,
   request: LLMRequest,
   decodeLease: ReplicaLease,
-  recorder: TraceRecorder,
+  progress: RequestProgress,
   context: HandoffContext,
 ): Promise<Prefilled | DecodeOnlyReason> {
-  const { connector, clock, options, holds, prefillTimeoutMs } = context;
+  const { connector, options, holds } = context;
   const { replica } = lease;
   const requestId = context.random.id();
   const bound = bindPeers(context.peers, replica, decodeLease.replica, request.cancel);
@@ -139,25 +159,62 @@ async function prefillOn(
   const view = new ConnectorRequestView(request, requestId, binding.decode);
   const wanted = connector.preparePrefillRequest(view, binding.prefill);
   const edits = withAdapterName(wanted, context.prefillAdapters.idOf(request), replica);
-  const engineRequest = legRequest(request, requestId, edits, "prefill");
+  const prefill = { lease, request, requestId, edits, recorder: progress.recorder, context };
+  const withIds =
+    progress.tokenIds !== "doubted" &&
+    context.tokenizeOnce?.wants(request, replica, decodeLease.replica) === true;
+  const answer = await (withIds ? prefillWithIds(prefill) : sendPrefill(prefill, false));
+  const handle = answer.kvTransferParams;
+  if (handle === undefined && connector.requiresHandle && answer.finishReason === "stop") {
+    lease.release("success");
+    return "first_token_stop";
+  }
+  const checked = checkKvHandle(handle, connector, replica, options.kvHostAllowlist);
+  const hold = checked === undefined ? undefined : holds.open(replica);
+  if (checked?.engineId !== undefined) replica.engineId = checked.engineId;
+  lease.release("success");
+  return { answer, hold, requestId, binding, replica: replica.fullName, replicaId: replica.id };
+}
+
+/** One prefill as it goes out. */
+interface PrefillLeg {
+  readonly lease: ReplicaLease;
+  readonly request: LLMRequest;
+  readonly requestId: string;
+  readonly edits: RequestEdits;
+  readonly recorder: TraceRecorder;
+  readonly context: HandoffContext;
+}
+
+/** Asks for token ids too; without them when that may be what the engine refused. */
+async function prefillWithIds(leg: PrefillLeg): Promise<PrefillAnswer> {
+  const { replica } = leg.lease;
+  const { connector, tokenizeOnce } = leg.context;
+  try {
+    const answer = await sendPrefill({ ...leg, edits: askForTokenIds(connector, leg.edits) }, true);
+    tokenizeOnce?.prefillAnswered(replica, answer.promptTokenIds);
+    return answer;
+  } catch (error) {
+    if (leg.request.cancel.cancelled || tokenizeOnce?.mayRefuse(replica, error) !== true) throw error;
+    const answer = await sendPrefill(leg, false);
+    tokenizeOnce.prefillRefused(replica);
+    return answer;
+  }
+}
+
+async function sendPrefill(leg: PrefillLeg, withTokenIds: boolean): Promise<PrefillAnswer> {
+  const { lease, request, requestId, edits, recorder, context } = leg;
   const trace = recorder.leg("prefill", lease, requestId);
   try {
-    const answer = await callPrefill(replica, recorder.traced(engineRequest, trace), {
-      clock,
+    const engineRequest = legRequest(request, requestId, edits, "prefill");
+    const answer = await callPrefill(lease.replica, recorder.traced(engineRequest, trace), {
+      clock: context.clock,
       cancel: request.cancel,
-      prefillTimeoutMs,
+      prefillTimeoutMs: context.prefillTimeoutMs,
+      withTokenIds,
     });
     recorder.answered(trace);
-    const handle = answer.kvTransferParams;
-    if (handle === undefined && connector.requiresHandle && answer.finishReason === "stop") {
-      lease.release("success");
-      return "first_token_stop";
-    }
-    const checked = checkKvHandle(handle, connector, replica, options.kvHostAllowlist);
-    const hold = checked === undefined ? undefined : holds.open(replica);
-    if (checked?.engineId !== undefined) replica.engineId = checked.engineId;
-    lease.release("success");
-    return { answer, hold, requestId, binding, replica: replica.fullName, replicaId: replica.id };
+    return answer;
   } catch (error) {
     recorder.legFailed(trace, error);
     throw error;

@@ -59,6 +59,8 @@ export class EnginePool implements DeploymentControl {
   readonly replicas: ReplicaSet;
   /** Called when an engine has said which version and models it has; set by who compares pools. */
   onIdentified: (() => void) | undefined;
+  /** Called when an engine was restarted; set by who keeps account of pairs of engines. */
+  onRestarted: ((replica: Replica) => void) | undefined;
   readonly #init: EnginePoolInit;
   readonly #health: HealthChecker;
   readonly #identities: EngineIdentities;
@@ -265,6 +267,7 @@ export class EnginePool implements DeploymentControl {
     this.#identities.forget(replica);
     publishEndpointRestarted({ deployment: this.#init.deployment, replica: replica.id });
     this.#init.onEngineRestart?.(replica, previousEngineId);
+    this.onRestarted?.(replica);
   }
 
   /** Stops the background work, turns away who waits, and closes every socket. */

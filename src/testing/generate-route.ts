@@ -59,6 +59,7 @@ export function generate(
     request = readGenerationRequest(kind, fields, {
       maxModelLen: core.options.maxModelLen,
       defaultMaxTokens: core.options.defaultMaxTokens,
+      tokenIds: core.options.tokenIds,
       adapter,
       kv,
     });

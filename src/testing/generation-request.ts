@@ -40,6 +40,7 @@ export interface GenerationRequest {
 export interface GenerationLimits {
   readonly maxModelLen: number;
   readonly defaultMaxTokens: number | undefined;
+  readonly tokenIds: "reused" | "ignored" | "refused";
   /** The adapter the request's model is, if it is one. */
   readonly adapter: string | undefined;
   /** What the request asks of the KV connector. */
@@ -62,11 +63,12 @@ export function readGenerationRequest(
   body: RequestBody,
   limits: GenerationLimits,
 ): GenerationRequest {
-  const { kv } = limits;
+  const { kv, tokenIds } = limits;
   const isChat = kind === "chat";
-  const prompts = (isChat ? [chatPrompt(body, kv)] : completionPrompts(body["prompt"])).map((tokens) =>
-    truncate(tokens, integer(body["truncate_prompt_tokens"]), limits.maxModelLen),
-  );
+  if (tokenIds === "refused") refuseTokenIds(body, kv);
+  const prompts = (
+    isChat ? [chatPrompt(body, tokenIds === "reused" ? kv : undefined)] : completionPrompts(body["prompt"])
+  ).map((tokens) => truncate(tokens, integer(body["truncate_prompt_tokens"]), limits.maxModelLen));
   const longest = Math.max(...prompts.map((tokens) => tokens.length));
   const asked = (isChat ? integer(body["max_completion_tokens"]) : undefined) ?? integer(body["max_tokens"]);
   const room = limits.maxModelLen - longest;
@@ -96,7 +98,7 @@ export function readGenerationRequest(
         : undefined
       : integer(body["logprobs"]),
     echo: flag(body["echo"]),
-    returnTokenIds: flag(body["return_token_ids"]),
+    returnTokenIds: tokenIds === "reused" && flag(body["return_token_ids"]),
     toolCall: isChat ? toolCallOf(body) : undefined,
     streamInterval: integer(body["stream_interval"]),
     kv,
@@ -109,6 +111,12 @@ export function readGenerationRequest(
     topP: Number(body["top_p"] ?? 1),
   });
   return request;
+}
+
+function refuseTokenIds(body: RequestBody, kv: KvParams | undefined): void {
+  if (body["return_token_ids"] !== undefined) throw badRequest("Unknown field", "return_token_ids");
+  if (kv?.promptTokenIds !== undefined) throw badRequest("Unknown field", "kv_transfer_params");
+  if (Array.isArray(body["prompt"])) throw badRequest("prompt must be a string", "prompt");
 }
 
 function chatPrompt(body: RequestBody, kv: KvParams | undefined): readonly number[] {

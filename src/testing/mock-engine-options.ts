@@ -71,6 +71,12 @@ export interface MockVLLMEngineOptions {
   /** Data parallel ranks this endpoint has, for `X-data-parallel-rank`. @default 1 */
   readonly dataParallelSize?: number | undefined;
   readonly handleFormat?: HandleFormat | undefined;
+  /**
+   * `return_token_ids`, and prompts that come as ids: `reused` as vLLM does since 0.27; `ignored` as older ones do, for
+   * which they are fields like any other; `refused` by a server that forbids fields it does not know.
+   * @default "reused"
+   */
+  readonly tokenIds?: "reused" | "ignored" | "refused" | undefined;
   /** Puts a 64-bit integer beyond 2^53 into each handle, and wants it back digit for digit. @default false */
   readonly bigIntHandles?: boolean | undefined;
   /**
@@ -158,6 +164,7 @@ export function resolveMockOptions(options: MockVLLMEngineOptions): ResolvedMock
     tensorParallelSize: options.tensorParallelSize ?? 1,
     dataParallelSize: options.dataParallelSize ?? 1,
     handleFormat: options.handleFormat ?? {},
+    tokenIds: options.tokenIds ?? "reused",
     bigIntHandles: options.bigIntHandles ?? false,
     firstTokenStop: options.firstTokenStop,
     firstTokenStopHandle: options.firstTokenStopHandle ?? "null",

@@ -189,9 +189,9 @@ export const rayExperimentalKeys: Readonly<Record<string, string>> = {
   dp_size_per_node:
     "Read: which ranks share a node, for endpoints and for GPUs in `toVllmCommand`. Ray documents it and reads it nowhere.",
   pd_tokenize_once:
-    "Read and checked, kept for export. It has no effect yet: decode tokenises the prompt itself.",
+    "Also `pdTokenizeOnce`. Sequential handoffs, as in Ray; sent over HTTP, and left out for engines that lack or refuse it.",
   _prewarm_prefill_decode:
-    "Also `prewarmPrefillDecode`. Read and checked, kept for export. It has no effect yet.",
+    "Also `prewarmPrefillDecode`. Growing pools and restarted engines are warmed, too; a failure warns instead of failing the start.",
   NIXL_SIDE_CHANNEL_PORT_BASE: "20000, decode 22000: for `toVllmCommand` and `setupKvTransfer`.",
   MORI_HANDSHAKE_PORT_BASE: "6301, decode 7301.",
   MORI_NOTIFY_PORT_BASE: "61005, decode 62005.",

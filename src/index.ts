@@ -54,7 +54,13 @@ export {
   type EndpointsInit,
 } from "./config/endpoint.ts";
 export type { EndpointSource } from "./config/endpoint-source.ts";
-export type { EngineQuestion, EngineReply, ScalingContext, ScalingTarget } from "./config/scaling-target.ts";
+export type {
+  EngineTemplate,
+  EngineQuestion,
+  EngineReply,
+  ScalingContext,
+  ScalingTarget,
+} from "./config/scaling-target.ts";
 export type { ModelLoadingConfig } from "./config/model-loading-config.ts";
 export type { PlacementGroupConfig, ResourceBundle } from "./config/placement-group-config.ts";
 export type { RayCase } from "./config/ray-case.ts";
@@ -76,6 +82,19 @@ export type { DnsRecord, DnsRecordType, DnsResolver } from "./discovery/dns-reso
 export { fileDiscovery, type FileDiscoveryOptions } from "./discovery/file-discovery.ts";
 export { mutableDiscovery, type MutableDiscovery } from "./discovery/mutable-discovery.ts";
 export { staticDiscovery } from "./discovery/static-discovery.ts";
+export {
+  callbackTarget,
+  type CallbackTargetOptions,
+  type ScaleCallback,
+  type ScaleRequest,
+} from "./scaling-targets/callback-target.ts";
+export { sleepWakeTarget, type SleepWakeOptions } from "./scaling-targets/sleep-wake-target.ts";
+export {
+  vllmProcesses,
+  type EngineLine,
+  type StartingEngine,
+  type VllmProcessesOptions,
+} from "./scaling-targets/vllm-processes.ts";
 
 // Applications, and what they are made of.
 export { Application, type HandleOf } from "./serve/application.ts";

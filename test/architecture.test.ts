@@ -16,6 +16,8 @@ const rungs: Readonly<Record<string, number>> = {
   discovery: 3,
   autoscaling: 3,
   adapters: 3,
+  // What adds or removes engines: behind a port of config, used by the application alone.
+  "scaling-targets": 4,
   serve: 4,
   llm: 5,
   ingress: 6,

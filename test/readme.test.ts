@@ -6,6 +6,7 @@ import { benchCommand } from "../src/cli/bench-command.ts";
 import { demoCommand } from "../src/cli/demo-command.ts";
 import { doctorCommand } from "../src/cli/doctor-command.ts";
 import { mockCommand } from "../src/cli/mock-command.ts";
+import { mockVllmCommand } from "../src/cli/mock-vllm-command.ts";
 import { runCommand } from "../src/cli/run-command.ts";
 import { pages, root, textOf as text } from "./snippets/pages.ts";
 
@@ -19,14 +20,20 @@ describe.each(pages)("%s", (page) => {
 
   it("uses commands and options that exist", () => {
     const commands = new Map(
-      [runCommand(), demoCommand(), mockCommand(), doctorCommand(), benchCommand(), buildCommand()].map(
-        (each) => [each.name(), each],
-      ),
+      [
+        runCommand(),
+        demoCommand(),
+        mockCommand(),
+        mockVllmCommand(),
+        doctorCommand(),
+        benchCommand(),
+        buildCommand(),
+      ].map((each) => [each.name(), each]),
     );
     const problems: string[] = [];
     // A command goes on over lines that end in a backslash, and ends with its line, a comment or its code span.
     for (const [line, name, rest] of text(page).matchAll(
-      /(?:npx|\$|`) ?serve-llm (\w+)((?:[^\n#`\\]|\\\n)*)/g,
+      /(?:npx|\$|`) ?serve-llm ([\w-]+)((?:[^\n#`\\]|\\\n)*)/g,
     )) {
       if (name === "help") continue;
       const known = commands.get(name!)?.options.map(({ long }) => long);

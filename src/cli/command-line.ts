@@ -10,6 +10,7 @@ import { CliLog } from "./cli-log.ts";
 import { demoCommand } from "./demo-command.ts";
 import { doctorCommand } from "./doctor-command.ts";
 import { mockCommand } from "./mock-command.ts";
+import { mockVllmCommand } from "./mock-vllm-command.ts";
 import { runCommand } from "./run-command.ts";
 
 /**
@@ -27,6 +28,7 @@ export async function runCommandLine(argv: readonly string[]): Promise<number> {
     .addCommand(runCommand())
     .addCommand(demoCommand())
     .addCommand(mockCommand())
+    .addCommand(mockVllmCommand())
     .addCommand(doctorCommand())
     .addCommand(benchCommand())
     .addCommand(buildCommand())

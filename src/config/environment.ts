@@ -110,3 +110,11 @@ export function environmentVariable(name: string): string | undefined {
   const value = process.env[name];
   return value === "" ? undefined : value;
 }
+
+/** The environment that a child process gets: the process's own, and over it what is given. */
+export function childEnvironment(additions: Readonly<Record<string, string>>): Record<string, string> {
+  const own = Object.entries(process.env).flatMap(([name, value]) =>
+    value === undefined ? [] : [[name, value] as const],
+  );
+  return { ...Object.fromEntries(own), ...additions };
+}

@@ -2,7 +2,23 @@ import type { Clock } from "../internal/clock.ts";
 import type { Random } from "../internal/random.ts";
 import { reading } from "./lax-schema.ts";
 import type { Discovery, Endpoint } from "./endpoint.ts";
+import type { VllmCommandOptions } from "./vllm-command.ts";
+import type { VllmCommand } from "./vllm-command-line.ts";
 import type * as z from "zod";
+
+/** The engines a deployment needs, for a target that starts them. */
+export interface EngineTemplate {
+  /** Accelerators of one engine, 0 or more. */
+  readonly devices: number;
+  /** Ranks of one data-parallel group; 1 without. Then every engine is a rank, and its endpoint says which. */
+  readonly dataParallelSize: number;
+  /**
+   * The command that starts one: `LLMConfig.toVllmCommand`, for the side of prefill/decode the deployment is.
+   *
+   * @throws ConfigurationError for options or engine arguments that no command could have
+   */
+  readonly command: (options: VllmCommandOptions) => VllmCommand;
+}
 
 /** What a {@link ScalingTarget} gets from the deployment it works for. */
 export interface ScalingContext {
@@ -10,6 +26,7 @@ export interface ScalingContext {
   readonly deployment: string;
   readonly clock: Clock;
   readonly random: Random;
+  readonly engine: EngineTemplate;
   /** For what a person should know. */
   readonly warn: (message: string) => void;
   /**

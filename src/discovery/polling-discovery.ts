@@ -1,5 +1,5 @@
 import type { Discovery, DiscoveryContext, Endpoint } from "../config/endpoint.ts";
-import type { Clock } from "../internal/clock.ts";
+import { pause } from "../internal/pause.ts";
 
 /** What one look at a source found. */
 export interface PollResult {
@@ -52,20 +52,6 @@ export function pollingDiscovery(source: PollingSource): Discovery {
       await pause(context.clock, waitMs, signal);
     }
   };
-}
-
-/** Ends early when the signal aborts. */
-async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise<void>((resolve) => {
-    const done = (): void => {
-      timer.cancel();
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = clock.setTimer(done, ms);
-    signal.addEventListener("abort", done, { once: true });
-  });
 }
 
 function messageOf(error: unknown): string {

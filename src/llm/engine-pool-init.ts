@@ -60,13 +60,19 @@ function discoveryOf({ endpoints, scalingTarget }: LLMConfig, deployment: string
   };
 }
 
-function scalingOf({ scalingTarget }: LLMConfig, options: DeploymentConfig): EnginePoolInit["scaling"] {
+function scalingOf(config: LLMConfig, options: DeploymentConfig): EnginePoolInit["scaling"] {
+  const { scalingTarget } = config;
   if (scalingTarget === undefined) return undefined;
   return {
     target: scalingTarget,
     autoscaling: options.autoscalingConfig ?? undefined,
     numReplicas: options.numReplicas ?? 1,
     gangSize: options.gangSchedulingConfig?.gangSize ?? 1,
+    engine: {
+      devices: config.getEngineConfig().numDevices,
+      dataParallelSize: config.dataParallelSize,
+      command: (given) => config.toVllmCommand(given),
+    },
   };
 }
 

@@ -76,6 +76,8 @@ export class PDProxyServer implements LLMServerProtocol {
     this.context = context;
     this.#prefill = prefillServer;
     this.#decode = decodeServer;
+    prefillServer.pool.role = "prefill";
+    decodeServer.pool.role = "decode";
     // Clients see decode's limits, as in Ray.
     this.llmConfig = decodeServer.llmConfig;
     this.#options = resolvePDProxyOptions(options);

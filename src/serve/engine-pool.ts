@@ -57,6 +57,8 @@ export interface EnginePoolInit {
 export class EnginePool implements DeploymentControl {
   readonly handle: DeploymentHandle;
   readonly replicas: ReplicaSet;
+  /** Which side of prefill/decode it is; set by who orchestrates both, before the start. */
+  role: "prefill" | "decode" | undefined;
   /** Called when an engine has said which version and models it has; set by who compares pools. */
   onIdentified: (() => void) | undefined;
   /** Called when an engine was restarted; set by who keeps account of pairs of engines. */
@@ -319,6 +321,10 @@ export class EnginePool implements DeploymentControl {
         clock,
         random,
         warn,
+        engine: {
+          ...options.engine,
+          command: (given) => options.engine.command({ role: this.role, ...given }),
+        },
         drain: async (matches) => {
           const leaving = this.replicas.drainingReplicas.filter(({ endpoint }) => matches(endpoint));
           const staying = this.replicas.replicas.filter(({ endpoint }) => matches(endpoint));

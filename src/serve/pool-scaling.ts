@@ -2,7 +2,7 @@ import { Autoscaler } from "../autoscaling/autoscaler.ts";
 import type { CurrentLoad } from "../autoscaling/load-recorder.ts";
 import { ScaleDriver } from "../autoscaling/scale-driver.ts";
 import type { AutoscalingConfig } from "../config/autoscaling-config.ts";
-import type { ScalingContext, ScalingTarget } from "../config/scaling-target.ts";
+import type { EngineTemplate, ScalingContext, ScalingTarget } from "../config/scaling-target.ts";
 import type { Clock } from "../internal/clock.ts";
 import { DeploymentState, type ObservedDeployment } from "./deployment-state.ts";
 
@@ -14,6 +14,8 @@ export interface PoolScalingOptions {
   readonly numReplicas: number;
   /** From `gangSchedulingConfig`; 1 without. */
   readonly gangSize: number;
+  /** What its engines are, for a target that starts them. */
+  readonly engine: EngineTemplate;
 }
 
 /** What a {@link PoolScaling} is made from. */
@@ -35,6 +37,7 @@ export class PoolScaling {
   readonly #stop = new AbortController();
   #autoscaler: Autoscaler | undefined;
   #fixed = 0;
+  #starting: Promise<void> | undefined;
 
   constructor(init: PoolScalingInit) {
     this.#init = init;
@@ -56,8 +59,16 @@ export class PoolScaling {
     return this.#state;
   }
 
-  /** Starts the scaling target and tells it the first number. */
-  async start(): Promise<void> {
+  /** Starts the scaling target and tells it the first number. Safe to call again; after a failure it tries once more. */
+  start(): Promise<void> {
+    this.#starting ??= this.#start().catch((error: unknown) => {
+      this.#starting = undefined;
+      throw error;
+    });
+    return this.#starting;
+  }
+
+  async #start(): Promise<void> {
     const { target, autoscaling, numReplicas, context, warn, deployment } = this.#init;
     await target.start?.(context);
     let known: number | undefined;

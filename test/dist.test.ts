@@ -1,55 +1,21 @@
 import { execFileSync } from "node:child_process";
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type InstalledPackage, installPackage, manifest, root } from "./support/installed-package.ts";
 
-const root = join(import.meta.dirname, "..");
-const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
-  readonly version: string;
-  readonly dependencies: Readonly<Record<string, string>>;
-  readonly bin: Readonly<Record<string, string>>;
-};
 const typescript = join(root, "node_modules", "typescript", "bin", "tsc");
 
+let installed: InstalledPackage;
 let folder = "";
 let files: readonly string[] = [];
 
-// What `npm install` of the tarball does, without a registry: the dependencies are linked from here.
 beforeAll(() => {
-  if (!existsSync(join(root, "dist", "index.js")))
-    throw new Error('There is no dist: run "npm run build" first');
-  folder = mkdtempSync(join(tmpdir(), "serve-llm-dist-"));
-  const packed = execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], {
-    cwd: root,
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "ignore"],
-  });
-  const [tarball] = JSON.parse(packed) as [{ filename: string; files: { path: string }[] }];
-  files = tarball.files.map(({ path }) => path);
-  const modules = join(folder, "node_modules");
-  mkdirSync(join(modules, ".bin"), { recursive: true });
-  execFileSync("tar", ["-xzf", join(folder, tarball.filename), "-C", modules]);
-  execFileSync("mv", [join(modules, "package"), join(modules, "serve-llm")]);
-  for (const name of [...Object.keys(manifest.dependencies), "@types/node", "undici-types"]) {
-    mkdirSync(join(modules, name, ".."), { recursive: true });
-    symlinkSync(join(root, "node_modules", name), join(modules, name));
-  }
-  const bin = join(modules, "serve-llm", manifest.bin["serve-llm"]!);
-  chmodSync(bin, 0o755);
-  symlinkSync(bin, join(modules, ".bin", "serve-llm"));
+  installed = installPackage();
+  ({ folder, files } = installed);
 });
 
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+afterAll(() => installed[Symbol.dispose]());
 
 function run(command: string, args: readonly string[]): string {
   try {
@@ -74,6 +40,17 @@ describe("the package", () => {
       ),
     ).toEqual([]);
     expect(files.filter((path) => /\.test\./.test(path))).toEqual([]);
+  });
+
+  it("runs nothing when it is installed, and neither do its dependencies", () => {
+    const hooks = ["preinstall", "install", "postinstall", "prepublish", "prepare"];
+    expect(hooks.filter((hook) => hook in manifest.scripts)).toEqual([]);
+    const lock = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")) as {
+      packages: Record<string, { dev?: boolean; optional?: boolean; hasInstallScript?: boolean }>;
+    };
+    const production = Object.entries(lock.packages).filter(([, { dev }]) => dev !== true);
+    expect(production.length).toBeGreaterThan(Object.keys(manifest.dependencies).length);
+    expect(production.filter(([, entry]) => entry.hasInstallScript === true)).toEqual([]);
   });
 
   it("names no machine", () => {

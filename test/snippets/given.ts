@@ -83,9 +83,9 @@ export function withRealAddresses(code: string, { prefill, decode }: GivenEngine
   return code
     .replaceAll(/http:\/\/([a-z0-9][\w.-]*):(\d+)/g, (url, host: string, port: string) => {
       const pool =
-        /^p/.test(host) || port.startsWith("81")
+        host.startsWith("p") || port.startsWith("81")
           ? prefill
-          : /^d/.test(host) || port.startsWith("82")
+          : host.startsWith("d") || port.startsWith("82")
             ? decode
             : [];
       const index = Number(/(\d)\D*$/.exec(host)?.[1] ?? 0) % 2;

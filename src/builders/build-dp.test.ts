@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import { parseDeploymentOptions } from "../config/deployment-options.ts";
+import { LLMConfig } from "../config/llm-config.ts";
 import { DPServer } from "../llm/dp-server.ts";
 import { LLMServer } from "../llm/llm-server.ts";
 import type { Application } from "../serve/application.ts";
@@ -50,16 +51,32 @@ describe("buildDpOpenaiApp", () => {
     const build = (endpoints: readonly unknown[], experimentalConfigs = {}) =>
       buildDpOpenaiApp({ llmConfig: config(4, { endpoints, experimentalConfigs }) });
     expect(() => build(ranks(3))).toThrow(
-      /endpoints: .*one endpoint for each of 4 ranks \(data_parallel_size\); got 3 endpoints with 3 ranks/,
+      /endpoints: .*one endpoint for each of 4 ranks \(data_parallel_size\), or one endpoint with all of them; got 3 endpoints with 3 ranks/,
     );
     expect(() => build(ranks(2))).toThrow(/endpoints/);
+    expect(() => build(ranks(3), { dp_size_per_node: 2 })).toThrow(/one for each of 2 nodes/);
+    expect(() => build([{ url: "http://a", rank: 3, dpRanks: 2 }])).toThrow(
+      /endpoints\[0\]: .*expected ranks from 0 to 3; got 2 ranks from 3/,
+    );
     expect(build(ranks(4)).name).toBe("OpenAiIngress");
+    expect(build(ranks(1)).name).toBe("OpenAiIngress");
     expect(build(ranks(2), { dp_size_per_node: 2 }).name).toBe("OpenAiIngress");
   });
 
   it("says where in its arguments a problem is", () => {
     const llmConfig = config(2, { deploymentConfig: { numReplicas: 3 } });
     expect(() => buildDpOpenaiApp({ llmConfig })).toThrow(/llmConfig\.deployment_config\.num_replicas/);
+  });
+});
+
+describe("DPServer", () => {
+  it("wants its ranks scheduled together, as Ray does", () => {
+    const app = deployment(DPServer)
+      .options({ numReplicas: 4 })
+      .bind({ llmConfig: new LLMConfig(config(4, { endpoints: ranks(4) })) });
+    expect(() => app.checked()).toThrow(
+      /gang_scheduling_config\.gang_size: DPServer requires gang scheduling to be enabled/,
+    );
   });
 });
 

@@ -26,7 +26,7 @@ export interface Endpoint {
   readonly apiKey?: string | undefined;
   /** Headers added to every request to it, lower-case names; they win over the `client` configuration's. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
-  /** Data-parallel rank, when the endpoint is one rank of a group (0 or more). */
+  /** Data-parallel rank in its group, 0 or more; of the first one, when `dpRanks` says that there are several. */
   readonly rank?: number | undefined;
   /** Prefill and decode endpoints of different groups are never paired. */
   readonly pairGroup?: string | undefined;
@@ -34,7 +34,10 @@ export interface Endpoint {
   readonly labels?: Readonly<Record<string, string>> | undefined;
   /** Name in logs, metrics and status. @default host and port of the URL */
   readonly name?: string | undefined;
-  /** Number of data-parallel ranks behind this one URL, addressed by `X-data-parallel-rank` (1 or more). */
+  /**
+   * Number of data-parallel ranks behind this one URL (1 or more). With several, each is a replica of its own, addressed
+   * by `X-data-parallel-rank`. @default 1; in a data-parallel deployment what its configuration says
+   */
   readonly dpRanks?: number | undefined;
   /**
    * What its KV connector publishes, in vLLM's words: `mori_zmq_address` (MoRIIO), `zmq_address` (P2pNccl),

@@ -3,7 +3,8 @@ import type { Endpoint } from "../config/endpoint.ts";
 import { EngineConnectionError } from "../errors/engine-connection-error.ts";
 import type { Clock } from "../internal/clock.ts";
 import { callBuffered } from "../replicas/buffered-call.ts";
-import { EndpointClient, type EngineHeaders } from "../replicas/endpoint-client.ts";
+import { EndpointClient } from "../replicas/endpoint-client.ts";
+import type { EngineHeaders } from "../replicas/engine-headers.ts";
 import type { SideName } from "./finding.ts";
 import { type NetworkFailure, networkFailure } from "./network-failure.ts";
 

@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import { CancelToken } from "../internal/cancel-token.ts";
-import { EngineHeaders, type EndpointClient, type EngineResponseSink } from "../replicas/endpoint-client.ts";
+import type { EndpointClient, EngineResponseSink } from "../replicas/endpoint-client.ts";
+import { EngineHeaders } from "../replicas/engine-headers.ts";
 import { FakeClock } from "../testing/fake-clock.ts";
 import { DecodeCall } from "./decode-call.ts";
 

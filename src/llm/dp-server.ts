@@ -1,8 +1,10 @@
 import { isEndpointList } from "../config/endpoint.ts";
 import { dataParallelLayout } from "../config/data-parallel-layout.ts";
+import { parseDeploymentOptions } from "../config/deployment-options.ts";
 import type { LLMConfig } from "../config/llm-config.ts";
 import { dataParallelDeploymentOptions } from "../config/server-options.ts";
 import { ConfigurationError } from "../errors/configuration-error.ts";
+import { requireAllRanks } from "../replicas/require-all-ranks.ts";
 import type { DeploymentContext } from "../serve/deployment-context.ts";
 import type { DeploymentInit } from "../serve/deployment.ts";
 import { LLMServer, type LLMServerArguments } from "./llm-server.ts";
@@ -25,31 +27,30 @@ export class DPServer extends LLMServer {
     return dataParallelDeploymentOptions(llmConfig) as DeploymentInit;
   }
 
-  /** @throws ConfigurationError when the endpoints are not those of all ranks */
+  /** @throws ConfigurationError when the endpoints are not those of all ranks, or its options schedule no gang */
   constructor(args: LLMServerArguments, context: DeploymentContext) {
-    checkRanks(args.llmConfig, context.name);
+    checkRanks(args.llmConfig, context);
     super(args, context);
   }
 }
 
 /** Endpoints that a source finds are not known yet. */
-function checkRanks(config: LLMConfig, deployment: string): void {
-  const { size, perNode } = dataParallelLayout(config);
-  const { endpoints } = config;
-  if (size === 1 || !isEndpointList(endpoints)) return;
-  const ranks = endpoints.reduce((sum, { dpRanks = 1 }) => sum + dpRanks, 0);
-  const nodes = perNode === undefined ? undefined : size / perNode;
-  if (ranks === size || endpoints.length === nodes) return;
-  throw new ConfigurationError(`Deployment "${deployment}"`, [
-    {
-      path: ["endpoints"],
-      type: "value_error",
-      message: "The endpoints are not those of all data-parallel ranks",
-      expected:
-        nodes === undefined
-          ? `one endpoint for each of ${size} ranks (data_parallel_size)`
-          : `one endpoint for each of ${size} ranks (data_parallel_size), or one for each of ${nodes} nodes`,
-      received: `${endpoints.length} endpoints with ${ranks} ranks`,
-    },
-  ]);
+function checkRanks(config: LLMConfig, { name, options }: DeploymentContext): void {
+  const layout = dataParallelLayout(config);
+  if (layout.size === 1) return;
+  const gangSize = parseDeploymentOptions(options).config.gangSchedulingConfig?.gangSize;
+  if (gangSize !== layout.size) {
+    throw new ConfigurationError(`Deployment "${name}"`, [
+      {
+        path: ["gang_scheduling_config", "gang_size"],
+        type: gangSize === undefined ? "missing" : "value_error",
+        message:
+          "DPServer requires gang scheduling to be enabled. Set gang_scheduling_config in the deployment options",
+        expected: `gang_size ${layout.size} (data_parallel_size), as DPServer.getDeploymentOptions(llmConfig) has it`,
+        received: gangSize === undefined ? undefined : String(gangSize),
+      },
+    ]);
+  }
+  if (!isEndpointList(config.endpoints)) return;
+  requireAllRanks(config.endpoints, layout, `Deployment "${name}"`, "one");
 }

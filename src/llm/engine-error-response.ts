@@ -1,7 +1,7 @@
 import type { EngineErrorOrigin } from "../errors/engine-error.ts";
 import { EngineResponseError } from "../errors/engine-response-error.ts";
 import { parseEngineErrorBody } from "../protocol/engine-error-body.ts";
-import type { EngineHeaders } from "../replicas/endpoint-client.ts";
+import type { EngineHeaders } from "../replicas/engine-headers.ts";
 
 /** The error for an engine's answer that is not a 2xx. */
 export function engineErrorResponse(

@@ -1,3 +1,4 @@
+import { dataParallelLayout } from "../config/data-parallel-layout.ts";
 import type { DeploymentConfig } from "../config/deployment-config.ts";
 import { parseDeploymentOptions } from "../config/deployment-options.ts";
 import type { Discovery } from "../config/endpoint.ts";
@@ -17,9 +18,12 @@ import type { EnginePoolInit } from "../serve/engine-pool.ts";
  */
 export function enginePoolInit(config: LLMConfig, context: DeploymentContext): EnginePoolInit {
   const { config: options } = parseDeploymentOptions(context.options);
+  const gangSize = options.gangSchedulingConfig?.gangSize ?? 1;
   return {
     deployment: context.name,
     endpoints: discoveryOf(config, context.name),
+    ranks: gangSize > 1 ? { size: gangSize, perNode: dataParallelLayout(config).perNode } : undefined,
+    endpointsComplete: Array.isArray(config.endpoints),
     scaling: scalingOf(config, options),
     client: config.client,
     router: makeRouter(options.requestRouterConfig, context),

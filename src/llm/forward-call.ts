@@ -8,10 +8,10 @@ import { EventAligner } from "../protocol/event-aligner.ts";
 import type {
   EndpointClient,
   EngineExchange,
-  EngineHeaders,
   EngineHttpRequest,
   EngineResponseSink,
 } from "../replicas/endpoint-client.ts";
+import type { EngineHeaders } from "../replicas/engine-headers.ts";
 import type { CallOutcome } from "../replicas/replica-health.ts";
 import { outcomeOf } from "./call-outcome.ts";
 import { CallWatchdog } from "./call-watchdog.ts";

@@ -53,8 +53,10 @@ export class MooncakePeers implements PeerDirectory {
   }
 
   #metadata(replica: Replica, { address, engines }: Bootstrap): PeerMetadata {
-    const own = replica.rank === undefined ? undefined : engines.get(replica.rank);
+    const own =
+      engines.get(replica.rank ?? Number.NaN) ?? engines.get(replica.place?.localRank ?? Number.NaN);
     if (own !== undefined) return { bootstrap_addr: address, engine_id: own };
+    if (replica.place !== undefined && engines.size > 1) throw silent(replica, 502);
     const ranks = [...engines.keys()];
     const rank = ranks[this.#turn++ % ranks.length]!;
     const metadata = { bootstrap_addr: address, engine_id: engines.get(rank)! };
@@ -64,7 +66,6 @@ export class MooncakePeers implements PeerDirectory {
 
   async #ask(replica: Replica): Promise<Bootstrap> {
     const address = bootstrapAddress(replica);
-    const origin = { phase: "prefill" as const, replica: replica.fullName };
     const client = new EndpointClient({ url: address }, this.#client, replica.fullName);
     try {
       const { status, body } = await callBuffered(
@@ -86,17 +87,20 @@ export class MooncakePeers implements PeerDirectory {
         if (engines.size === 1) replica.engineId = first;
         return { address, engines };
       }
-      const message = "The prefill engine's Mooncake bootstrap server does not tell its engine id.";
-      throw new EngineResponseError(origin, status === 200 ? 502 : Math.max(status, 500), {
-        message,
-        type: "engine_error",
-        param: null,
-        code: null,
-      });
+      throw silent(replica, status === 200 ? 502 : Math.max(status, 500));
     } finally {
       await client.close();
     }
   }
+}
+
+function silent(replica: Replica, status: number): EngineResponseError {
+  return new EngineResponseError({ phase: "prefill", replica: replica.fullName }, status, {
+    message: "The prefill engine's Mooncake bootstrap server does not tell its engine id.",
+    type: "engine_error",
+    param: null,
+    code: null,
+  });
 }
 
 function bootstrapAddress({ endpoint }: Replica): string {

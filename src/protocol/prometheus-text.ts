@@ -36,16 +36,30 @@ export function parsePrometheusText(text: string): PrometheusSample[] {
   return samples;
 }
 
+/** One data-parallel rank among those behind a server. */
+export interface RankOnPage {
+  /** Counted from 0. */
+  readonly localRank: number | undefined;
+  /** How many there are. */
+  readonly localSize: number;
+}
+
 /**
  * The load of a vLLM server from its metrics: requests summed over the engines of all data-parallel ranks, and
  * the fullest KV cache. Undefined when the server reports neither running nor waiting requests.
+ *
+ * @param rank only this rank's, by vLLM's label `engine`; all of them when the page does not tell the ranks apart
  */
-export function engineLoadFromMetrics(samples: readonly PrometheusSample[]): EngineLoadGauges | undefined {
+export function engineLoadFromMetrics(
+  samples: readonly PrometheusSample[],
+  rank?: RankOnPage,
+): EngineLoadGauges | undefined {
+  const engine = rank === undefined ? undefined : engineLabel(samples, rank);
   let running: number | undefined;
   let waiting: number | undefined;
   let kvCacheUsage = 0;
-  for (const { name, value } of samples) {
-    if (!Number.isFinite(value)) continue;
+  for (const { name, value, labels } of samples) {
+    if (!Number.isFinite(value) || (engine !== undefined && labels["engine"] !== engine)) continue;
     if (name === "vllm:num_requests_running") running = (running ?? 0) + value;
     else if (name === "vllm:num_requests_waiting") waiting = (waiting ?? 0) + value;
     // The second is the name before vLLM 0.10.
@@ -55,6 +69,21 @@ export function engineLoadFromMetrics(samples: readonly PrometheusSample[]): Eng
   }
   if (running === undefined && waiting === undefined) return undefined;
   return { running: running ?? 0, waiting: waiting ?? 0, kvCacheUsage };
+}
+
+/** The label of a rank: that of the group's rank or of the server's own count, but in the ranks' order. */
+function engineLabel(
+  samples: readonly PrometheusSample[],
+  { localRank, localSize }: RankOnPage,
+): string | undefined {
+  if (localRank === undefined) return undefined;
+  const engines = new Set<string>();
+  for (const { name, labels } of samples) {
+    if (name === "vllm:num_requests_running" && labels["engine"] !== undefined) engines.add(labels["engine"]);
+  }
+  return engines.size === localSize
+    ? [...engines].toSorted((a, b) => Number(a) - Number(b))[localRank]
+    : undefined;
 }
 
 function parseLine(line: string): PrometheusSample | undefined {

@@ -7,10 +7,10 @@ import type { Clock, Timer } from "../internal/clock.ts";
 import type {
   EndpointClient,
   EngineExchange,
-  EngineHeaders,
   EngineHttpRequest,
   EngineResponseSink,
 } from "./endpoint-client.ts";
+import type { EngineHeaders } from "./engine-headers.ts";
 
 /** A complete answer of an engine, whatever its status. */
 export interface BufferedResponse {

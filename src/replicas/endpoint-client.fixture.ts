@@ -8,10 +8,10 @@ import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import {
   EndpointClient,
   type EngineExchange,
-  type EngineHeaders,
   type EngineHttpRequest,
   type EngineResponseSink,
 } from "./endpoint-client.ts";
+import type { EngineHeaders } from "./engine-headers.ts";
 import { clientConfig, LoopbackServer } from "./replica.fixture.ts";
 
 const clients: EndpointClient[] = [];

@@ -6,6 +6,9 @@ import type { EnginePhase } from "../errors/engine-error.ts";
 import { EngineTimeoutError } from "../errors/engine-timeout-error.ts";
 import { RequestError } from "../errors/request-error.ts";
 import { ServeLLMError } from "../errors/serve-llm-error.ts";
+import { EngineHeaders } from "./engine-headers.ts";
+import { fixedHeaders } from "./fixed-headers.ts";
+import { joinSmallParts, sizeOfParts } from "./body-parts.ts";
 
 /** One HTTP request to an engine. */
 export interface EngineHttpRequest {
@@ -43,54 +46,20 @@ export interface EngineExchange {
   resume(): void;
 }
 
-/** Response headers, decoded on demand. */
-export class EngineHeaders {
-  readonly #raw: readonly (Buffer | string)[];
-
-  constructor(raw: readonly (Buffer | string)[]) {
-    this.#raw = raw;
-  }
-
-  /** The value of the first header of this name (lower case), or undefined. */
-  get(name: string): string | undefined {
-    const raw = this.#raw;
-    for (let index = 0; index + 1 < raw.length; index += 2) {
-      const candidate = raw[index]!;
-      if (candidate.length === name.length && candidate.toString().toLowerCase() === name) {
-        return raw[index + 1]!.toString();
-      }
-    }
-    return undefined;
-  }
-}
-
 /** vLLM's server closes idle connections after 5 s; ours must be gone before that. */
 const keepAliveMs = 4_000;
-/** From here on, parts are written one by one instead of being joined: copying costs more than the extra writes. */
-const joinBelowBytes = 128 * 1024;
 
-/**
- * HTTP to one engine: the only place that imports undici.
- *
- * undici's own 300 s header and body timeouts are switched off; every limit is ours and lives with the legs of a
- * request. HTTP/1.1 only, one request at a time on a connection, as many connections as there are requests: how
- * many may run is decided by admission, never by a hidden queue here.
- */
-export class EndpointClient {
-  readonly #pool: Pool;
-  readonly #replica: string;
-  readonly #basePath: string;
-  readonly #fixedHeaders: readonly string[];
-  readonly #connectTimeoutMs: number;
-  readonly #demand: ConnectionDemand = { requests: 0 };
+/** Connections to one server, for all its clients: it closes them when the last has left. */
+export class EndpointConnections {
+  /** @internal */
+  readonly pool: Pool;
+  /** @internal */
+  readonly demand: ConnectionDemand = { requests: 0 };
+  /** @internal Clients that use it. */
+  users = 0;
 
-  constructor(endpoint: Endpoint, client: ClientConfig, replica: string) {
-    const url = new URL(endpoint.url);
-    this.#replica = replica;
-    this.#basePath = url.pathname === "/" ? "" : url.pathname.replace(/\/$/, "");
-    this.#fixedHeaders = fixedHeaders(endpoint, client);
-    this.#connectTimeoutMs = client.connectTimeoutMs;
-    this.#pool = new Pool(url.origin, {
+  constructor(url: string, client: ClientConfig) {
+    this.pool = new Pool(new URL(url).origin, {
       connections: null,
       pipelining: 1,
       allowH2: false,
@@ -103,9 +72,47 @@ export class EndpointClient {
           timeout: client.connectTimeoutMs,
           ...(client.tls === undefined ? {} : tlsOptions(client.tls)),
         }),
-        this.#demand,
+        this.demand,
       ),
     });
+  }
+
+  /** True when its last client has left. */
+  get unused(): boolean {
+    return this.users === 0;
+  }
+}
+
+/**
+ * HTTP to one engine: the only place that imports undici.
+ *
+ * undici's own 300 s header and body timeouts are switched off; every limit is ours and lives with the legs of a
+ * request. HTTP/1.1 only, one request at a time on a connection, as many connections as there are requests: how
+ * many may run is decided by admission, never by a hidden queue here.
+ */
+export class EndpointClient {
+  readonly #connections: EndpointConnections;
+  /** Its own calls among those of others on the same connections; undefined when there are no others. */
+  readonly #calls: Set<DispatchHandler> | undefined;
+  readonly #replica: string;
+  readonly #basePath: string;
+  readonly #fixedHeaders: readonly string[];
+  readonly #connectTimeoutMs: number;
+  #left = false;
+
+  /**
+   * @param replica its name in errors
+   * @param shared connections that other clients of the same server use as well; they must be to the endpoint's URL
+   */
+  constructor(endpoint: Endpoint, client: ClientConfig, replica: string, shared?: EndpointConnections) {
+    const url = new URL(endpoint.url);
+    this.#replica = replica;
+    this.#basePath = url.pathname === "/" ? "" : url.pathname.replace(/\/$/, "");
+    this.#fixedHeaders = fixedHeaders(endpoint, client);
+    this.#connectTimeoutMs = client.connectTimeoutMs;
+    this.#connections = shared ?? new EndpointConnections(endpoint.url, client);
+    this.#connections.users += 1;
+    if (shared !== undefined) this.#calls = new Set();
   }
 
   /**
@@ -118,31 +125,51 @@ export class EndpointClient {
       this.#replica,
       this.#connectTimeoutMs,
       sink,
-      this.#demand,
+      this.#connections.demand,
+      this.#calls,
     );
-    const body = request.body === undefined ? null : joinSmall(request.body);
+    if (this.#left && this.#calls !== undefined) {
+      // The connections may still be open, for others.
+      call.onError(new Error("The client is closed."));
+      return call;
+    }
+    const body = request.body === undefined ? null : joinSmallParts(request.body);
     const headers = [...this.#fixedHeaders, ...request.headers];
-    if (body !== null && !Buffer.isBuffer(body)) headers.push("content-length", String(sizeOf(body)));
+    if (body !== null && !Buffer.isBuffer(body)) headers.push("content-length", String(sizeOfParts(body)));
     const options: Dispatcher.DispatchOptions = {
       method: request.method,
       path: this.#basePath + request.path,
       headers,
       body: body as Buffer | null,
     };
-    this.#pool.dispatch(options, call);
+    this.#connections.pool.dispatch(options, call);
     call.dispatched = true;
     return call;
   }
 
-  /** Closes idle connections at once and the others when their request is over. */
+  /** Closes idle connections at once and the others when their request is over; not those that others use. */
   async close(): Promise<void> {
+    if (!this.#leave()) return;
+    const { pool } = this.#connections;
     // undici refuses to close what is being destroyed; waiting for that is what is meant.
-    await (this.#pool.destroyed ? this.#pool.destroy() : this.#pool.close());
+    await (pool.destroyed ? pool.destroy() : pool.close());
   }
 
-  /** Closes every connection now. */
+  /** Ends its requests now and closes every connection that nobody else uses. */
   async destroy(): Promise<void> {
-    await this.#pool.destroy();
+    for (const call of this.#calls ?? []) {
+      call.abort(
+        new EngineConnectionError({ phase: call.phase, replica: this.#replica }, { neverSent: false }),
+      );
+    }
+    if (this.#leave()) await this.#connections.pool.destroy();
+  }
+
+  /** True when nobody uses the connections any more. */
+  #leave(): boolean {
+    if (!this.#left) this.#connections.users -= 1;
+    this.#left = true;
+    return this.#connections.unused;
   }
 }
 
@@ -164,9 +191,10 @@ function onDemand(connector: buildConnector.connector, demand: ConnectionDemand)
 
 /** undici's raw-header handler: about 20 % cheaper than its newer controller interface. */
 class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
-  readonly #phase: EnginePhase;
+  readonly phase: EnginePhase;
   readonly #replica: string;
   readonly #connectTimeoutMs: number;
+  readonly #calls: Set<DispatchHandler> | undefined;
   #sink: EngineResponseSink | undefined;
   #abort: ((error?: Error) => void) | undefined;
   #resume: (() => void) | undefined;
@@ -187,19 +215,22 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
     connectTimeoutMs: number,
     sink: EngineResponseSink,
     demand: ConnectionDemand,
+    calls: Set<DispatchHandler> | undefined,
   ) {
-    this.#phase = phase;
+    this.phase = phase;
     this.#replica = replica;
     this.#connectTimeoutMs = connectTimeoutMs;
     this.#sink = sink;
     this.#demand = demand;
     demand.requests += 1;
+    this.#calls = calls;
+    calls?.add(this);
   }
 
   abort(error: ServeLLMError): void {
     const sink = this.#sink;
     if (sink === undefined) return;
-    this.#sink = undefined;
+    this.#endCall();
     this.#aborted = error;
     this.#read = this.#readMore = undefined;
     this.#endDemand();
@@ -253,7 +284,7 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
   onComplete(): void {
     this.#deliverLast();
     const sink = this.#sink;
-    this.#sink = undefined;
+    this.#endCall();
     sink?.onEnd();
   }
 
@@ -267,13 +298,18 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
     this.#deliverLast();
     const sink = this.#sink;
     if (sink === undefined) return;
-    this.#sink = undefined;
+    this.#endCall();
     sink.onError(this.#toEngineError(error));
   }
 
   #deliverLast(): void {
     this.#full = false;
     this.deliver();
+  }
+
+  #endCall(): void {
+    this.#sink = undefined;
+    this.#calls?.delete(this);
   }
 
   #endDemand(): void {
@@ -290,9 +326,7 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
       // Line breaks in a header or a path; undici refuses them, and no engine is to blame.
       return new RequestError(
         "The request can't be sent as HTTP: a header or the path has characters not allowed there.",
-        {
-          cause: error,
-        },
+        { cause: error },
       );
     }
     if (code === "UND_ERR_CONNECT_TIMEOUT") {
@@ -300,7 +334,7 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
       return new EngineTimeoutError(origin, "connectTimeoutMs", this.#connectTimeoutMs);
     }
     return new EngineConnectionError(
-      { phase: this.#phase, replica: this.#replica },
+      { phase: this.phase, replica: this.#replica },
       { cause: error, neverSent },
     );
   }
@@ -310,29 +344,6 @@ function deliver(handler: DispatchHandler): void {
   handler.deliver();
 }
 
-function fixedHeaders(endpoint: Endpoint, client: ClientConfig): readonly string[] {
-  const headers = new Map<string, string>([
-    // The answer is relayed byte for byte, so it must not come compressed.
-    ["accept-encoding", "identity"],
-  ]);
-  for (const source of [client.headers, endpoint.headers]) {
-    for (const [name, value] of Object.entries(source ?? {})) headers.set(name.toLowerCase(), value);
-  }
-  const apiKey = endpoint.apiKey ?? client.apiKey;
-  if (apiKey !== undefined) headers.set("authorization", `Bearer ${apiKey}`);
-  return [...headers].flat();
-}
-
 function tlsOptions(tls: NonNullable<ClientConfig["tls"]>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(tls).filter(([, value]) => value !== undefined));
-}
-
-function sizeOf(parts: readonly Uint8Array[]): number {
-  let size = 0;
-  for (const part of parts) size += part.byteLength;
-  return size;
-}
-
-function joinSmall(parts: readonly Uint8Array[]): Buffer | readonly Uint8Array[] {
-  return sizeOf(parts) < joinBelowBytes ? Buffer.concat(parts) : parts;
 }

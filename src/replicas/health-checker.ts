@@ -4,6 +4,7 @@ import type { Clock } from "../internal/clock.ts";
 import type { Random } from "../internal/random.ts";
 import { engineGet } from "./engine-get.ts";
 import { probeGeneration } from "./generation-probe.ts";
+import { ranksByServer } from "./rank-groups.ts";
 import { ReplicaRounds } from "./replica-rounds.ts";
 import type { Replica } from "./replica.ts";
 
@@ -51,6 +52,7 @@ export class HealthChecker {
   readonly #probes: ReplicaRounds | undefined;
   readonly #failures = new WeakMap<Replica, Failures>();
   readonly #warned = new WeakSet<Replica>();
+  #ranks: ReadonlyMap<Replica, readonly Replica[]> = new Map();
 
   constructor(init: HealthCheckerInit) {
     const { clock, random, warn } = init;
@@ -79,9 +81,10 @@ export class HealthChecker {
     });
   }
 
-  /** Checks these replicas from now on, the new ones at once, and no others. */
+  /** Checks these replicas from now on, the new ones at once, and no others. Ranks behind one URL have one check. */
   sync(replicas: readonly Replica[]): void {
-    this.#checks.sync(replicas);
+    this.#ranks = ranksByServer(replicas);
+    this.#checks.sync([...this.#ranks.keys()]);
     this.#probes?.sync(replicas);
   }
 
@@ -98,8 +101,10 @@ export class HealthChecker {
   async #check(replica: Replica, cancel: CancelToken): Promise<void> {
     const alive = await this.#isAlive(replica, cancel);
     if (cancel.cancelled) return;
-    this.#record(replica, "check", alive);
-    if (alive) this.#init.onAlive?.(replica);
+    for (const rank of this.#ranks.get(replica) ?? [replica]) {
+      this.#record(rank, "check", alive);
+      if (alive) this.#init.onAlive?.(rank);
+    }
   }
 
   async #isAlive(replica: Replica, cancel: CancelToken): Promise<boolean> {

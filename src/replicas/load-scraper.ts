@@ -3,6 +3,7 @@ import type { Clock } from "../internal/clock.ts";
 import type { Random } from "../internal/random.ts";
 import { engineLoadFromMetrics, parsePrometheusText } from "../protocol/prometheus-text.ts";
 import { engineGet } from "./engine-get.ts";
+import { ranksByServer } from "./rank-groups.ts";
 import { ReplicaRounds } from "./replica-rounds.ts";
 import type { Replica } from "./replica.ts";
 
@@ -31,6 +32,7 @@ export class LoadScraper {
   readonly #init: LoadScraperInit;
   readonly #rounds: ReplicaRounds;
   readonly #warned = new WeakSet<Replica>();
+  #ranks: ReadonlyMap<Replica, readonly Replica[]> = new Map();
 
   constructor(init: LoadScraperInit) {
     this.#init = init;
@@ -46,9 +48,10 @@ export class LoadScraper {
     });
   }
 
-  /** Scrapes these replicas from now on, the new ones at once, and no others. */
+  /** Scrapes these replicas from now on, the new ones at once, and no others. Ranks behind one URL have one page. */
   sync(replicas: readonly Replica[]): void {
-    this.#rounds.sync(replicas);
+    this.#ranks = ranksByServer(replicas);
+    this.#rounds.sync([...this.#ranks.keys()]);
   }
 
   /** Scrapes every replica now; a scrape that is under way is waited for instead. */
@@ -72,13 +75,16 @@ export class LoadScraper {
       // An engine that can't be reached is the health checks' business.
       return;
     }
-    const gauges =
-      response.status === 200
-        ? engineLoadFromMetrics(parsePrometheusText(response.body.toString()))
-        : undefined;
-    if (gauges !== undefined) {
-      replica.engineLoad = { ...gauges, atMs: clock.now() };
-    } else if (response.status < 500 && !this.#warned.has(replica)) {
+    const samples = response.status === 200 ? parsePrometheusText(response.body.toString()) : [];
+    let reported = false;
+    for (const rank of this.#ranks.get(replica) ?? [replica]) {
+      const gauges = engineLoadFromMetrics(samples, rank.place);
+      if (gauges === undefined) continue;
+      rank.engineLoad = { ...gauges, atMs: clock.now() };
+      reported = true;
+    }
+    if (reported) return;
+    if (response.status < 500 && !this.#warned.has(replica)) {
       this.#warned.add(replica);
       this.#init.warn(
         `${replica.fullName} does not report vLLM's load at /metrics (status ${response.status}); it is routed to by this process's own counts.`,

@@ -1,8 +1,10 @@
 import type { ClientConfig } from "../config/client-config.ts";
-import type { Endpoint } from "../config/endpoint.ts";
 import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
 import { CancelToken } from "../internal/cancel-token.ts";
 import type { Clock } from "../internal/clock.ts";
+import { EndpointConnections } from "./endpoint-client.ts";
+import type { RankEndpoint } from "./rank-assignment.ts";
+import { type BrokenGroup, judgeGroups } from "./rank-groups.ts";
 import { Replica, type ReplicaObserver } from "./replica.ts";
 import type { OutlierDetectionOptions } from "./replica-health.ts";
 
@@ -14,6 +16,8 @@ export interface ReplicaSetObserver {
   onSlotFree(): void;
   /** An engine was restarted: its `remote_engine_id` is another one than before. */
   onEngineRestart?(replica: Replica, previousEngineId: string): void;
+  /** A server does not heed `X-data-parallel-rank`. Told once for each replica. */
+  onOtherRank?(replica: Replica, rank: number): void;
 }
 
 /** What a {@link ReplicaSet} gives every replica it makes. */
@@ -43,7 +47,9 @@ export class ReplicaSet implements ReplicaObserver {
   readonly #starting = new Map<Replica, CancelToken>();
   /** Put in before the first endpoints come. Absent: a new replica gets requests at once. */
   gate: ReplicaGate | undefined;
+  readonly #connections = new Map<string, EndpointConnections>();
   #available: readonly Replica[] = [];
+  #brokenGroups: readonly BrokenGroup[] = [];
 
   constructor(init: ReplicaSetInit) {
     this.#init = init;
@@ -70,14 +76,19 @@ export class ReplicaSet implements ReplicaObserver {
 
   /**
    * Replicas a request may go to: the well ones and those being probed; when there are none, all that have started,
-   * since a doubtful replica is better than a certain refusal.
+   * since a doubtful replica is better than a certain refusal. Of data-parallel ranks only those of whole groups.
    */
   get available(): readonly Replica[] {
     return this.#available;
   }
 
+  /** Groups of data-parallel ranks that are out of service as a whole. */
+  get brokenGroups(): readonly BrokenGroup[] {
+    return this.#brokenGroups;
+  }
+
   /** Makes the set equal to a snapshot. The promise settles when replicas that left have drained. */
-  reconcile(endpoints: readonly Endpoint[]): Promise<void> {
+  reconcile(endpoints: readonly RankEndpoint[]): Promise<void> {
     const wanted = new Map(endpoints.map((endpoint) => [endpointKey(endpoint), endpoint]));
     const drained: Promise<void>[] = [];
     for (const [key, replica] of this.#byKey) {
@@ -129,6 +140,10 @@ export class ReplicaSet implements ReplicaObserver {
     this.#init.observer.onEngineRestart?.(replica, previousEngineId);
   }
 
+  onOtherRank(replica: Replica, rank: number): void {
+    this.#init.observer.onOtherRank?.(replica, rank);
+  }
+
   /** Drains every replica; resolves when all sockets are closed. */
   async drainAll(): Promise<void> {
     await this.reconcile([]);
@@ -145,7 +160,7 @@ export class ReplicaSet implements ReplicaObserver {
     await Promise.all(this.#draining.values());
   }
 
-  #create(endpoint: Endpoint): Replica {
+  #create(endpoint: RankEndpoint): Replica {
     const name =
       endpoint.name ?? new URL(endpoint.url).host + (endpoint.rank === undefined ? "" : `/${endpoint.rank}`);
     const taken = new Set([...this.#byKey.values(), ...this.#draining.keys()].map((replica) => replica.id));
@@ -156,11 +171,23 @@ export class ReplicaSet implements ReplicaObserver {
       deployment: this.#init.deployment,
       endpoint,
       client: this.#init.client,
+      connections: this.#sharedConnections(endpoint),
       maxOngoingRequests: this.#init.maxOngoingRequests,
       outlierDetection: this.#init.outlierDetection,
       clock: this.#init.clock,
       observer: this,
     });
+  }
+
+  /** Ranks behind one URL share its connections. */
+  #sharedConnections({ url, place }: RankEndpoint): EndpointConnections | undefined {
+    if (place?.localRank === undefined) return undefined;
+    for (const [other, { unused }] of this.#connections) if (unused) this.#connections.delete(other);
+    const known = this.#connections.get(url);
+    if (known !== undefined) return known;
+    const made = new EndpointConnections(url, this.#init.client);
+    this.#connections.set(url, made);
+    return made;
   }
 
   #passGate(replica: Replica): void {
@@ -189,23 +216,26 @@ export class ReplicaSet implements ReplicaObserver {
 
   #refresh(): void {
     const all = [...this.#byKey.values()].filter((replica) => !this.#starting.has(replica));
-    const well = all.filter((replica) => replica.health === "healthy" || replica.health === "probing");
-    this.#available = well.length > 0 ? well : all;
+    const { inService, broken } = judgeGroups(all);
+    const well = inService.filter(({ health }) => health === "healthy" || health === "probing");
+    this.#brokenGroups = broken;
+    this.#available = well.length > 0 ? well : inService;
     this.#init.observer.onReplicasChange(this.#available);
   }
 }
 
 /** What makes an endpoint the same one as before: URL and rank. */
-export function endpointKey(endpoint: Endpoint): string {
+export function endpointKey(endpoint: RankEndpoint): string {
   return `${endpoint.url} ${endpoint.rank ?? ""}`;
 }
 
-function sameSettings(a: Endpoint, b: Endpoint): boolean {
+function sameSettings(a: RankEndpoint, b: RankEndpoint): boolean {
   return a === b || settings(a) === settings(b);
 }
 
 /** Everything that makes an endpoint what it is, in an order of its own. */
-function settings({ name, apiKey, headers, labels, pairGroup, dpRanks, kvMetadata }: Endpoint): string {
+function settings(endpoint: RankEndpoint): string {
+  const { name, apiKey, headers, labels, pairGroup, dpRanks, kvMetadata, place } = endpoint;
   const sorted = (map: Readonly<Record<string, unknown>> = {}): readonly unknown[] =>
     Object.entries(map).toSorted(([one], [other]) => (one < other ? -1 : 1));
   return JSON.stringify([
@@ -216,5 +246,6 @@ function settings({ name, apiKey, headers, labels, pairGroup, dpRanks, kvMetadat
     pairGroup,
     dpRanks,
     sorted(kvMetadata),
+    sorted({ ...place }),
   ]);
 }

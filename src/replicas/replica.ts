@@ -1,10 +1,10 @@
 import type { ClientConfig } from "../config/client-config.ts";
-import type { Endpoint } from "../config/endpoint.ts";
 import type { Clock } from "../internal/clock.ts";
 import type { RoutingChoice } from "../observability/request-trace.ts";
 import { hash32 } from "../routing/murmur3.ts";
 import type { EngineLoad, ReplicaView } from "../routing/request-router.ts";
-import { EndpointClient } from "./endpoint-client.ts";
+import { EndpointClient, type EndpointConnections } from "./endpoint-client.ts";
+import type { RankEndpoint, RankPlace } from "./rank-assignment.ts";
 import type { ServedModel } from "./served-model.ts";
 import {
   type CallOutcome,
@@ -21,14 +21,18 @@ export interface ReplicaObserver {
   onSlotFree(replica: Replica): void;
   /** Its engine has another id than before, so it was restarted: what it had cached or loaded is gone. */
   onEngineRestart?(replica: Replica, previousEngineId: string): void;
+  /** Another data-parallel rank than itself answered: its server does not heed `X-data-parallel-rank`. Told once. */
+  onOtherRank?(replica: Replica, rank: number): void;
 }
 
 export interface ReplicaInit {
   /** Unique within its deployment. */
   readonly id: string;
   readonly deployment: string;
-  readonly endpoint: Endpoint;
+  readonly endpoint: RankEndpoint;
   readonly client: ClientConfig;
+  /** Connections it shares with other ranks behind its URL; undefined: it has its own. */
+  readonly connections?: EndpointConnections | undefined;
   readonly maxOngoingRequests: number;
   readonly outlierDetection: OutlierDetectionOptions;
   readonly clock: Clock;
@@ -49,10 +53,12 @@ export class Replica implements ReplicaView {
   readonly deployment: string;
   /** For outsiders, to whom an endpoint's URL is no business: its `name`, or `replica-` and a hash of its id. */
   readonly publicName: string;
-  readonly endpoint: Endpoint;
+  readonly endpoint: RankEndpoint;
   readonly http: EndpointClient;
   readonly maxOngoingRequests: number;
   readonly rank: number | undefined;
+  /** Its place in a group of data-parallel ranks; undefined: it belongs to none. */
+  readonly place: RankPlace | undefined;
   readonly pairGroup: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
   multiplexedModelIds: ReadonlySet<string> = none;
@@ -79,6 +85,7 @@ export class Replica implements ReplicaView {
   #succeeded = 0;
   #holds = 0;
   #draining = false;
+  #otherRankSeen = false;
   #onDrained: (() => void) | undefined;
 
   constructor(init: ReplicaInit) {
@@ -89,10 +96,11 @@ export class Replica implements ReplicaView {
     this.endpoint = init.endpoint;
     this.maxOngoingRequests = init.maxOngoingRequests;
     this.rank = init.endpoint.rank;
+    this.place = init.endpoint.place;
     this.pairGroup = init.endpoint.pairGroup;
     this.labels = init.endpoint.labels ?? noLabels;
     this.#observer = init.observer;
-    this.http = new EndpointClient(init.endpoint, init.client, this.fullName);
+    this.http = new EndpointClient(init.endpoint, init.client, this.fullName, init.connections);
     this.#health = new ReplicaHealth(init.clock, init.outlierDetection, () =>
       this.#observer.onAvailabilityChange(this),
     );
@@ -137,6 +145,8 @@ export class Replica implements ReplicaView {
   /** Takes note of the `remote_engine_id` of a handle; a new one is reported as a restart of the engine. */
   set engineId(seen: string | undefined) {
     // Every data-parallel rank has an id of its own: the engine's, and the rank at its end.
+    const suffix = seen === undefined ? null : /_dp(\d+)$/.exec(seen);
+    if (suffix !== null) this.#checkRank(Number(suffix[1]));
     const id = seen?.replace(/_dp\d+$/, "");
     const previous = this.#engineIds.at(-1);
     if (id === undefined || id === previous) return;
@@ -204,6 +214,14 @@ export class Replica implements ReplicaView {
     this.#health.dispose();
     await this.http.destroy();
     this.#onDrained?.();
+  }
+
+  /** Engines count ranks in the group or behind their own URL, by version and mode. */
+  #checkRank(answered: number): void {
+    const localRank = this.place?.localRank;
+    if (localRank === undefined || answered === this.rank || answered === localRank) return;
+    if (!this.#otherRankSeen) this.#observer.onOtherRank?.(this, answered);
+    this.#otherRankSeen = true;
   }
 
   #checkDrained(): void {

@@ -70,6 +70,10 @@ export interface ReplicaStatus {
   readonly url: string;
   /** `STARTING`: not yet warmed up; `STOPPING`: drains. */
   readonly state: "STARTING" | "RUNNING" | "STOPPING";
+  /** Data-parallel rank; null when it is none. */
+  readonly rank: number | null;
+  /** Its group of data-parallel ranks, which serves as a whole or not at all; null when it is in none. */
+  readonly group: { readonly name: string; readonly size: number; readonly inService: boolean } | null;
   readonly health: "healthy" | "ejected" | "probing" | "unhealthy";
   readonly inFlight: number;
   /** How often failures of requests ejected it. */

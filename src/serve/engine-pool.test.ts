@@ -121,6 +121,8 @@ describe("the background work", () => {
       expect(paths(engine)).toEqual(expected.toSorted());
       expect(replica()).toEqual({
         id: "a",
+        rank: null,
+        group: null,
         ejections: 0,
         url: engine.url,
         state: "RUNNING",

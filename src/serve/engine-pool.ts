@@ -12,17 +12,16 @@ import { ReplicaSet, type ReplicaGate } from "../replicas/replica-set.ts";
 import type { Replica } from "../replicas/replica.ts";
 import { defaultOutlierDetection, type OutlierDetectionOptions } from "../replicas/replica-health.ts";
 import type { RequestRouter } from "../routing/request-router.ts";
+import { AvailabilityWarnings, isWell } from "./availability-warnings.ts";
 import { DeploymentHandle } from "./deployment-handle.ts";
 import type { DeploymentControl, DeploymentStatusDetails } from "./deployment-context.ts";
 import { callEngine } from "./engine-caller.ts";
-import { PoolEndpoints } from "./pool-endpoints.ts";
+import { PoolEndpoints, type PoolEndpointsInit } from "./pool-endpoints.ts";
 import { PoolScaling, type PoolScalingOptions } from "./pool-scaling.ts";
 import { poolStatus } from "./pool-status.ts";
 
 /** What an {@link EnginePool} is made from. */
-export interface EnginePoolInit {
-  /** Name of the deployment. */
-  readonly deployment: string;
+export interface EnginePoolInit extends PoolEndpointsInit {
   readonly endpoints: Discovery;
   /** Undefined: others decide how many engines there are. */
   readonly scaling?: PoolScalingOptions | undefined;
@@ -46,7 +45,6 @@ export interface EnginePoolInit {
   readonly outlierDetection?: OutlierDetectionOptions | undefined;
   /** An engine was restarted: what it had cached or loaded is gone, and pairs with it must shake hands anew. */
   readonly onEngineRestart?: ((replica: Replica, previousEngineId: string) => void) | undefined;
-  readonly warn: (message: string) => void;
 }
 
 /**
@@ -68,15 +66,17 @@ export class EnginePool implements DeploymentControl {
   readonly #identities: EngineIdentities;
   readonly #scraper: LoadScraper | undefined;
   readonly #scaling: PoolScaling | undefined;
-  readonly #wanted = new PoolEndpoints();
+  readonly #wanted: PoolEndpoints;
+  readonly #warnings: AvailabilityWarnings;
   readonly #stop = new AbortController();
   #starting: Promise<void> | undefined;
   #onReady: (() => void) | undefined;
-  #lastResort = false;
   #discovering: Promise<void> = Promise.resolve();
 
   constructor(init: EnginePoolInit) {
     this.#init = init;
+    this.#wanted = new PoolEndpoints(init);
+    this.#warnings = new AvailabilityWarnings(init.deployment, init.warn);
     this.handle = new DeploymentHandle({
       deployment: init.deployment,
       router: init.router,
@@ -100,6 +100,8 @@ export class EnginePool implements DeploymentControl {
         onReplicasChange: (available) => this.#onReplicasChange(available),
         onSlotFree: () => this.handle.onSlotFree(),
         onEngineRestart: (replica, previous) => this.#onEngineRestart(replica, previous),
+        onOtherRank: ({ fullName }, rank) =>
+          init.warn(`${fullName} does not heed X-data-parallel-rank: rank ${rank} answered for it.`),
       },
     });
     this.handle.attach(this.replicas);
@@ -250,13 +252,7 @@ export class EnginePool implements DeploymentControl {
   }
 
   #onReplicasChange(available: readonly Replica[]): void {
-    const lastResort = available.length > 0 && !available.some(isWell);
-    if (lastResort && !this.#lastResort) {
-      this.#init.warn(
-        `No replica of "${this.#init.deployment}" is healthy; requests go to all of them as a last resort.`,
-      );
-    }
-    this.#lastResort = lastResort;
+    this.#warnings.observe(this.replicas);
     this.handle.onReplicasChange(available);
     this.#scaling?.onPoolChange();
     if (!this.#isWarming()) this.#onReady?.();
@@ -270,6 +266,10 @@ export class EnginePool implements DeploymentControl {
     publishEndpointRestarted({ deployment: this.#init.deployment, replica: replica.id });
     this.#init.onEngineRestart?.(replica, previousEngineId);
     this.onRestarted?.(replica);
+    // Ranks behind one URL are one server. They hear of it now, not each with its own next answer.
+    for (const other of this.replicas.replicas) {
+      if (other.endpoint.url === replica.endpoint.url) other.engineId = replica.engineId;
+    }
   }
 
   /** Stops the background work, turns away who waits, and closes every socket. */
@@ -340,8 +340,4 @@ export class EnginePool implements DeploymentControl {
     const starting = this.replicas.startingReplicas;
     return this.replicas.replicas.filter((replica) => !starting.has(replica));
   }
-}
-
-function isWell({ health }: Replica): boolean {
-  return health === "healthy" || health === "probing";
 }

@@ -14,11 +14,12 @@ export function poolStatus(pool: {
 }): DeploymentStatusDetails {
   const { scaling, queued, nowMs } = pool;
   const starting = pool.replicas.startingReplicas;
+  const broken = new Map(pool.replicas.brokenGroups.map(({ group, reason }) => [group, reason]));
   const replicas = [
     ...pool.replicas.replicas.map((replica) =>
-      replicaStatus(replica, starting.has(replica) ? "STARTING" : "RUNNING", nowMs),
+      replicaStatus(replica, starting.has(replica) ? "STARTING" : "RUNNING", broken, nowMs),
     ),
-    ...pool.replicas.drainingReplicas.map((replica) => replicaStatus(replica, "STOPPING", nowMs)),
+    ...pool.replicas.drainingReplicas.map((replica) => replicaStatus(replica, "STOPPING", broken, nowMs)),
   ];
   const replicaStates: Record<string, number> = {};
   const count = (state: ReplicaStatus["state"], number: number): void => {
@@ -26,11 +27,15 @@ export function poolStatus(pool: {
   };
   for (const { state } of replicas) count(state, 1);
   if (scaling === undefined) {
-    const well = replicas.some(({ state, health }) => state === "RUNNING" && health === "healthy");
+    const well = replicas.some(
+      ({ state, health, group }) =>
+        state === "RUNNING" && health === "healthy" && (group === null || group.inService),
+    );
+    const groups = Array.from(broken, ([group, reason]) => `Data-parallel group ${group}: ${reason}.`);
     return {
       status: well ? "HEALTHY" : "UNHEALTHY",
       statusTrigger: well ? "CONFIG_UPDATE_COMPLETED" : "HEALTH_CHECK_FAILED",
-      message: well ? "" : "No healthy replica.",
+      message: [...(well ? [] : ["No healthy replica."]), ...groups].join(" "),
       replicaStates,
       queued,
       replicas,
@@ -51,12 +56,26 @@ export function poolStatus(pool: {
   };
 }
 
-function replicaStatus(replica: Replica, state: ReplicaStatus["state"], nowMs: number): ReplicaStatus {
-  const { id, endpoint, health, inFlight, holds, engineLoad } = replica;
+function replicaStatus(
+  replica: Replica,
+  state: ReplicaStatus["state"],
+  broken: ReadonlyMap<string, string>,
+  nowMs: number,
+): ReplicaStatus {
+  const { id, endpoint, health, inFlight, holds, engineLoad, rank, place } = replica;
   return {
     id,
     url: endpoint.url,
     state,
+    rank: rank ?? null,
+    group:
+      place === undefined
+        ? null
+        : {
+            name: place.group,
+            size: place.groupSize,
+            inService: state === "RUNNING" && !broken.has(place.group),
+          },
     health,
     inFlight,
     ejections: replica.totalEjections,

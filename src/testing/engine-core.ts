@@ -22,8 +22,15 @@ export interface RunningGeneration {
   abort(): void;
 }
 
-/** The state of one mock engine, which its routes and its requests share. */
+/**
+ * The state of one mock engine, which its routes and its requests share. With data parallelism one for each rank
+ * behind the endpoint; those of one endpoint share the journal, the faults and the adapters.
+ */
 export class EngineCore {
+  /** Rank behind its endpoint, as `X-data-parallel-rank` names it. */
+  readonly localRank: number;
+  /** All ranks behind its endpoint, itself among them. */
+  readonly ranks: EngineCore[];
   readonly options: ResolvedMockOptions;
   readonly clock: Clock;
   readonly random: Random;
@@ -51,18 +58,37 @@ export class EngineCore {
   onCrash: () => void = () => {};
   #leaseToken = largestLeaseToken;
 
-  constructor(options: ResolvedMockOptions) {
+  /** @param first rank 0 of the endpoint; left out for rank 0 itself */
+  constructor(options: ResolvedMockOptions, first?: EngineCore) {
     this.options = options;
     this.clock = options.clock;
-    this.random = options.seed === undefined ? systemRandom : seededRandom(options.seed);
+    this.ranks = first?.ranks ?? [];
+    this.localRank = this.ranks.push(this) - 1;
+    this.random = first?.random ?? (options.seed === undefined ? systemRandom : seededRandom(options.seed));
     this.ledger = new KvLedger(options.clock, options.numBlocks, options.kvLeaseMs);
     this.scheduler = new EngineScheduler(this.ledger, options.maxNumSeqs);
     this.connector = connectorRules(options.kvConnector, options.moriioReadMode);
     this.kvFetcher = this.newKvFetcher();
-    this.journal = new RequestJournal(options.journalLimit);
-    this.faults = new FaultSchedule(this.random, options.faults);
-    this.adapters = new Map(Object.entries(options.adapters));
-    this.systemFingerprint = `vllm-${options.version}-${this.random.id().slice(0, 8)}`;
+    this.journal = first?.journal ?? new RequestJournal(options.journalLimit);
+    this.faults = first?.faults ?? new FaultSchedule(this.random, options.faults);
+    this.adapters = first?.adapters ?? new Map(Object.entries(options.adapters));
+    this.systemFingerprint =
+      first?.systemFingerprint ?? `vllm-${options.version}-${this.random.id().slice(0, 8)}`;
+  }
+
+  /** Puts another rank beside those of the endpoint. */
+  addRank(): EngineCore {
+    return new EngineCore(this.options, this.ranks[0]);
+  }
+
+  /** Rank in its data-parallel group. */
+  get rank(): number {
+    return (this.options.dataParallelStartRank ?? 0) + this.localRank;
+  }
+
+  /** Requests it runs and requests that wait. */
+  get load(): { readonly running: number; readonly waiting: number } {
+    return { running: this.scheduler.running, waiting: this.scheduler.waiting };
   }
 
   newKvFetcher(): KvFetcher {

@@ -49,9 +49,11 @@ export class EngineMetrics {
   transfers = 0;
 }
 
-/** What the engine's gauges say at the moment of asking. */
-export interface EngineGauges {
-  readonly model: string;
+/** What one engine says of itself at the moment of asking. */
+export interface EngineReading {
+  /** vLLM's label: the data-parallel rank. */
+  readonly engine: string;
+  readonly metrics: EngineMetrics;
   readonly running: number;
   readonly waiting: number;
   /** Requests waiting for KV from another engine; counted in `waiting`. */
@@ -61,98 +63,132 @@ export interface EngineGauges {
   readonly blockSize: number;
   readonly blocks: number;
   readonly sleeping: boolean;
-  readonly adapters: readonly string[];
-  /** Seconds since 1970. */
-  readonly wallSeconds: number;
 }
 
-/** The engine's `/metrics` page, as prometheus_client writes it. */
-export function engineMetricsText(metrics: EngineMetrics, gauges: EngineGauges): string {
+/** A server's `/metrics` page, as prometheus_client writes it: every engine's samples, family by family. */
+export function engineMetricsText(
+  modelName: string,
+  engines: readonly EngineReading[],
+  server: {
+    readonly adapters: readonly string[];
+    /** Seconds since 1970. */
+    readonly wallSeconds: number;
+  },
+): string {
   const lines: string[] = [];
-  const model = gauges.model.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
-  const labels = (more: Readonly<Record<string, string>> = {}): string =>
-    Object.entries({ engine: "0", model_name: model, ...more })
+  const model = modelName.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+  const labels = (engine: string, more: Readonly<Record<string, string>> = {}): string =>
+    Object.entries({ engine, model_name: model, ...more })
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([name, value]) => `${name}="${value}"`)
       .join(",");
   const family = (name: string, type: string, help: string): void => {
     lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
   };
-  const sample = (name: string, value: number, more?: Readonly<Record<string, string>>): void => {
-    lines.push(`${name}{${labels(more)}} ${pythonFloat(value)}`);
+  const sample = (
+    name: string,
+    value: number,
+    engine: string,
+    more?: Readonly<Record<string, string>>,
+  ): void => {
+    lines.push(`${name}{${labels(engine, more)}} ${pythonFloat(value)}`);
   };
-  const single = (name: string, type: string, help: string, value: number): void => {
+  const single = (
+    name: string,
+    type: string,
+    help: string,
+    value: (engine: EngineReading) => number,
+  ): void => {
     family(name, type, help);
-    sample(name, value);
+    for (const each of engines) sample(name, value(each), each.engine);
   };
-  const histogram = (name: string, help: string, values: Histogram): void => {
-    family(name, "histogram", help);
-    for (const [index, bound] of values.bounds.entries()) {
-      sample(`${name}_bucket`, values.cumulative(index), { le: pythonFloat(bound) });
+  const split = (
+    name: string,
+    type: string,
+    help: string,
+    label: string,
+    values: (engine: EngineReading) => Readonly<Record<string, number>>,
+  ): void => {
+    family(name, type, help);
+    for (const each of engines) {
+      for (const [key, value] of Object.entries(values(each)))
+        sample(name, value, each.engine, { [label]: key });
     }
-    sample(`${name}_bucket`, values.count, { le: "+Inf" });
-    sample(`${name}_count`, values.count);
-    sample(`${name}_sum`, values.sum);
+  };
+  const histogram = (name: string, help: string, pick: (metrics: EngineMetrics) => Histogram): void => {
+    family(name, "histogram", help);
+    for (const { engine, metrics } of engines) {
+      const values = pick(metrics);
+      for (const [index, bound] of values.bounds.entries()) {
+        sample(`${name}_bucket`, values.cumulative(index), engine, { le: pythonFloat(bound) });
+      }
+      sample(`${name}_bucket`, values.count, engine, { le: "+Inf" });
+      sample(`${name}_count`, values.count, engine);
+      sample(`${name}_sum`, values.sum, engine);
+    }
   };
 
-  single(
-    "vllm:num_requests_running",
-    "gauge",
-    "Number of requests in model execution batches.",
-    gauges.running,
-  );
-  single("vllm:num_requests_waiting", "gauge", "Number of requests waiting to be processed.", gauges.waiting);
-  family("vllm:num_requests_waiting_by_reason", "gauge", "Number of waiting requests by reason.");
-  sample("vllm:num_requests_waiting_by_reason", gauges.waiting - gauges.deferred, { reason: "capacity" });
-  sample("vllm:num_requests_waiting_by_reason", gauges.deferred, { reason: "deferred" });
+  const runningHelp = "Number of requests in model execution batches.";
+  single("vllm:num_requests_running", "gauge", runningHelp, ({ running }) => running);
+  const waitingHelp = "Number of requests waiting to be processed.";
+  single("vllm:num_requests_waiting", "gauge", waitingHelp, ({ waiting }) => waiting);
+  const reasonHelp = "Number of waiting requests by reason.";
+  split("vllm:num_requests_waiting_by_reason", "gauge", reasonHelp, "reason", ({ waiting, deferred }) => ({
+    capacity: waiting - deferred,
+    deferred,
+  }));
   const usageHelp = "KV-cache usage. 1 means 100 percent usage.";
-  single("vllm:kv_cache_usage_perc", "gauge", usageHelp, gauges.kvCacheUsage);
-  family("vllm:engine_sleep_state", "gauge", "Engine sleep state.");
-  sample("vllm:engine_sleep_state", gauges.sleeping ? 0 : 1, { sleep_state: "awake" });
-  sample("vllm:engine_sleep_state", gauges.sleeping ? 1 : 0, { sleep_state: "weights_offloaded" });
-  single("vllm:prompt_tokens_total", "counter", "Number of prefill tokens processed.", metrics.promptTokens);
-  family("vllm:prompt_tokens_by_source_total", "counter", "Number of prompt tokens by source.");
-  sample("vllm:prompt_tokens_by_source_total", metrics.promptTokensComputed, { source: "local_compute" });
-  sample("vllm:prompt_tokens_by_source_total", metrics.promptTokensTransferred, {
-    source: "external_kv_transfer",
-  });
+  single("vllm:kv_cache_usage_perc", "gauge", usageHelp, ({ kvCacheUsage }) => kvCacheUsage);
+  split("vllm:engine_sleep_state", "gauge", "Engine sleep state.", "sleep_state", ({ sleeping }) => ({
+    awake: sleeping ? 0 : 1,
+    weights_offloaded: sleeping ? 1 : 0,
+  }));
+  const promptHelp = "Number of prefill tokens processed.";
+  single("vllm:prompt_tokens_total", "counter", promptHelp, ({ metrics }) => metrics.promptTokens);
+  const sourceHelp = "Number of prompt tokens by source.";
+  split("vllm:prompt_tokens_by_source_total", "counter", sourceHelp, "source", ({ metrics }) => ({
+    local_compute: metrics.promptTokensComputed,
+    external_kv_transfer: metrics.promptTokensTransferred,
+  }));
   const tokensHelp = "Number of generation tokens processed.";
-  single("vllm:generation_tokens_total", "counter", tokensHelp, metrics.generationTokens);
-  family("vllm:request_success_total", "counter", "Count of successfully processed requests.");
-  for (const [reason, count] of Object.entries(metrics.finished)) {
-    sample("vllm:request_success_total", count, { finished_reason: reason });
-  }
-  histogram(
-    "vllm:time_to_first_token_seconds",
-    "Histogram of time to first token in seconds.",
-    metrics.firstTokenSeconds,
+  single("vllm:generation_tokens_total", "counter", tokensHelp, ({ metrics }) => metrics.generationTokens);
+  const successHelp = "Count of successfully processed requests.";
+  split(
+    "vllm:request_success_total",
+    "counter",
+    successHelp,
+    "finished_reason",
+    ({ metrics }) => metrics.finished,
   );
-  histogram(
-    "vllm:e2e_request_latency_seconds",
-    "Histogram of e2e request latency in seconds.",
-    metrics.latencySeconds,
-  );
+  const firstTokenHelp = "Histogram of time to first token in seconds.";
+  histogram("vllm:time_to_first_token_seconds", firstTokenHelp, ({ firstTokenSeconds }) => firstTokenSeconds);
+  const latencyHelp = "Histogram of e2e request latency in seconds.";
+  histogram("vllm:e2e_request_latency_seconds", latencyHelp, ({ latencySeconds }) => latencySeconds);
   const transfersHelp = "Number of external prefix cache tokens hit.";
-  single("vllm:external_prefix_cache_hits_total", "counter", transfersHelp, metrics.promptTokensTransferred);
+  const transferred = ({ metrics }: EngineReading): number => metrics.promptTokensTransferred;
+  single("vllm:external_prefix_cache_hits_total", "counter", transfersHelp, transferred);
   const failedHelp = "Number of failed NIXL KV transfers.";
-  single("vllm:nixl_num_failed_transfers_total", "counter", failedHelp, metrics.failedTransfers);
+  const failed = ({ metrics }: EngineReading): number => metrics.failedTransfers;
+  single("vllm:nixl_num_failed_transfers_total", "counter", failedHelp, failed);
   const expiredHelp = "Number of requests whose KV expired.";
-  single("vllm:nixl_num_kv_expired_reqs_total", "counter", expiredHelp, metrics.kvExpired);
-  if (gauges.adapters.length > 0) {
+  single("vllm:nixl_num_kv_expired_reqs_total", "counter", expiredHelp, ({ metrics }) => metrics.kvExpired);
+  if (server.adapters.length > 0) {
     family("vllm:lora_requests_info", "gauge", "Running stats on lora requests.");
     const info = {
       max_lora: "4",
-      running_lora_adapters: gauges.adapters.join(","),
+      running_lora_adapters: server.adapters.join(","),
       waiting_lora_adapters: "",
     };
     const text = Object.entries(info).map(([name, value]) => `${name}="${value}"`);
-    lines.push(`vllm:lora_requests_info{${text.join(",")}} ${pythonFloat(gauges.wallSeconds)}`);
+    lines.push(`vllm:lora_requests_info{${text.join(",")}} ${pythonFloat(server.wallSeconds)}`);
   }
   family("vllm:cache_config_info", "gauge", "Information of the LLMEngine CacheConfig");
-  lines.push(
-    `vllm:cache_config_info{block_size="${gauges.blockSize}",enable_prefix_caching="True",engine="0",` +
-      `num_gpu_blocks="${gauges.blocks}"} 1.0`,
-  );
+  for (const { engine, blockSize, blocks } of engines) {
+    lines.push(
+      `vllm:cache_config_info{block_size="${blockSize}",enable_prefix_caching="True",engine="${engine}",` +
+        `num_gpu_blocks="${blocks}"} 1.0`,
+    );
+  }
   return `${lines.join("\n")}\n`;
 }
 

@@ -6,7 +6,7 @@ import type { EngineCore } from "./engine-core.ts";
 import { EngineRefusal } from "./engine-refusal.ts";
 import { engineRoutes } from "./engine-routes.ts";
 import { isArrivalFault, type ArrivalFault, type Fault } from "./fault-plan.ts";
-import { generate, phaseOfRequest } from "./generate-route.ts";
+import { generate, phaseOfRequest, readRank } from "./generate-route.ts";
 import type { JournalEntry } from "./request-journal.ts";
 import type { GenerateKind, RequestBody } from "./request-fields.ts";
 
@@ -27,6 +27,7 @@ export class EngineRequestHandler {
   readonly #connections = new WeakMap<Socket, Connection>();
   #connectionCount = 0;
 
+  /** @param core that of the first rank, when there are several */
   constructor(core: EngineCore) {
     this.#core = core;
   }
@@ -76,11 +77,12 @@ export class EngineRequestHandler {
         chunks.length === 1 ? (chunks[0] as Buffer).toString() : Buffer.concat(chunks).toString();
       entry.body = parseJson(entry.bodyText);
       const kind = generatingRoutes[path];
-      if (kind !== undefined && entry.method === "POST") entry.phase = phaseOfRequest(core, entry);
+      const rank = rankOf(core, entry.headers["x-data-parallel-rank"]);
+      if (kind !== undefined && entry.method === "POST") entry.phase = phaseOfRequest(rank, entry);
       const fault = core.faults.next(path, entry.phase, connection.requests > 1);
       writer.fault = fault;
       const proceed = (): void => {
-        if (!left) onLeave = this.#route(writer, kind, fault);
+        if (!left) onLeave = this.#route(rank, writer, kind, fault);
       };
       const strikes =
         fault !== undefined &&
@@ -144,11 +146,11 @@ export class EngineRequestHandler {
   }
 
   #route(
+    core: EngineCore,
     writer: AnswerWriter,
     kind: GenerateKind | undefined,
     fault: Fault | undefined,
   ): (() => void) | undefined {
-    const core = this.#core;
     const { path, method, headers, body, query } = writer.entry;
     if (core.options.apiKey !== undefined && method !== "OPTIONS" && guardedPath.test(path)) {
       const [scheme, key] = splitOnce(headers.authorization ?? "");
@@ -189,6 +191,18 @@ export class EngineRequestHandler {
     connection.requests++;
     return connection;
   }
+}
+
+/**
+ * The rank a request is for: the one it names, or the one with the least to do, as vLLM's internal load balancing
+ * has it. One that does not exist is refused later, by rank 0.
+ */
+function rankOf(first: EngineCore, header: string | string[] | undefined): EngineCore {
+  if (first.ranks.length === 1) return first;
+  const named = readRank(header);
+  if (named !== undefined) return first.ranks[named] ?? first;
+  const load = ({ load: { running, waiting } }: EngineCore): number => running + 4 * waiting;
+  return first.ranks.reduce((best, rank) => (load(rank) < load(best) ? rank : best));
 }
 
 function parseJson(text: string): unknown {

@@ -1,7 +1,7 @@
 import type { AnswerWriter } from "./answer-writer.ts";
 import { renderChatPrompt } from "./chat-template.ts";
 import type { EngineCore } from "./engine-core.ts";
-import { engineMetricsText } from "./engine-metrics-text.ts";
+import { engineMetricsText, type EngineReading } from "./engine-metrics-text.ts";
 import { EngineRefusal, validationError } from "./engine-refusal.ts";
 import { unknownModel } from "./generate-route.ts";
 import { decodeTokens, encodeText } from "./mock-tokenizer.ts";
@@ -24,17 +24,20 @@ const reset: EngineRoute = (_core, writer) => {
 };
 
 const sleep: EngineRoute = (core, writer, _body, query) => {
-  core.sleeping = true;
-  core.scheduler.setPaused(true);
-  if ((query.get("mode") ?? "abort") === "abort") {
-    for (const generation of core.generations) generation.finishEarly();
+  for (const rank of core.ranks) {
+    rank.sleeping = true;
+    rank.scheduler.setPaused(true);
+    if ((query.get("mode") ?? "abort") !== "abort") continue;
+    for (const generation of rank.generations) generation.finishEarly();
   }
   writer.answer(200, undefined, "");
 };
 
 const wakeUp: EngineRoute = (core, writer) => {
-  core.sleeping = false;
-  core.scheduler.setPaused(false);
+  for (const rank of core.ranks) {
+    rank.sleeping = false;
+    rank.scheduler.setPaused(false);
+  }
   writer.answer(200, undefined, "");
 };
 
@@ -141,9 +144,18 @@ const unloadAdapter: EngineRoute = (core, writer, body) => {
 };
 
 const metrics: EngineRoute = (core, writer) => {
+  const text = engineMetricsText(core.options.model, core.ranks.map(readingOf), {
+    adapters: [...core.adapters.keys()],
+    wallSeconds: core.clock.wallNow() / 1000,
+  });
+  writer.answer(200, "text/plain; version=1.0.0; charset=utf-8", text);
+};
+
+function readingOf(core: EngineCore): EngineReading {
   core.metrics.kvExpired = core.ledger.expired;
-  const text = engineMetricsText(core.metrics, {
-    model: core.options.model,
+  return {
+    engine: String(core.rank),
+    metrics: core.metrics,
     running: core.scheduler.running - core.deferred,
     waiting: core.scheduler.waiting + core.deferred,
     deferred: core.deferred,
@@ -151,11 +163,8 @@ const metrics: EngineRoute = (core, writer) => {
     blockSize: core.options.blockSize,
     blocks: core.ledger.blocksTotal,
     sleeping: core.sleeping,
-    adapters: [...core.adapters.keys()],
-    wallSeconds: core.clock.wallNow() / 1000,
-  });
-  writer.answer(200, "text/plain; version=1.0.0; charset=utf-8", text);
-};
+  };
+}
 
 /** Routes beside the generating ones: path, then method. */
 export const engineRoutes: Readonly<Record<string, Readonly<Record<string, EngineRoute>>>> = {
@@ -163,7 +172,13 @@ export const engineRoutes: Readonly<Record<string, Readonly<Record<string, Engin
   "/ping": { GET: health, POST: health },
   "/version": { GET: (core, writer) => writer.json(200, JSON.stringify({ version: core.options.version })) },
   "/load": {
-    GET: (core, writer) => writer.json(200, JSON.stringify({ server_load: core.generations.size })),
+    GET: (core, writer) =>
+      writer.json(
+        200,
+        JSON.stringify({
+          server_load: core.ranks.reduce((sum, { generations }) => sum + generations.size, 0),
+        }),
+      ),
   },
   "/metrics": { GET: metrics },
   "/v1/models": { GET: models },

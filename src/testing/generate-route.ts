@@ -70,7 +70,7 @@ export function generate(
     return undefined;
   }
   if (fault?.kind === "wrongFraming") request = { ...request, stream: !request.stream };
-  const refusal = refusedByEngine(core, externalId, firstOf(headers["x-data-parallel-rank"]));
+  const refusal = refusedByEngine(core, externalId, readRank(headers["x-data-parallel-rank"]) ?? 0);
   if (refusal !== undefined) {
     if (request.stream) {
       // The engine sees the request only when the stream has begun.
@@ -121,10 +121,8 @@ export function unknownModel(model: string): EngineRefusal {
 function refusedByEngine(
   core: EngineCore,
   requestId: string | undefined,
-  rankText: string | undefined,
+  rank: number,
 ): EngineRefusal | undefined {
-  // vLLM ignores a rank that is not an integer.
-  const rank = rankText !== undefined && /^\s*[+-]?\d+\s*$/.test(rankText) ? Number(rankText) : 0;
   if (rank < 0 || rank >= core.options.dataParallelSize) {
     return badRequest(`data_parallel_rank ${rank} is out of range [0, ${core.options.dataParallelSize}).`);
   }
@@ -132,6 +130,12 @@ function refusedByEngine(
     return badRequest(`Request id ${requestId} already running.`);
   }
   return undefined;
+}
+
+/** The rank that `X-data-parallel-rank` names; undefined when it is no integer, which vLLM ignores. */
+export function readRank(header: string | string[] | undefined): number | undefined {
+  const text = firstOf(header);
+  return text !== undefined && /^\s*[+-]?\d+\s*$/.test(text) ? Number(text) : undefined;
 }
 
 function idOf(body: unknown): string | undefined {

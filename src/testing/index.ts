@@ -7,6 +7,6 @@ export type { HandleFormat } from "./kv-params.ts";
 export { mockAnswer, type MockAnswerRequest } from "./mock-answer.ts";
 export type { MockLatency, MockVLLMEngineOptions, ResolvedMockOptions } from "./mock-engine-options.ts";
 export { decodeTokens, encodeText } from "./mock-tokenizer.ts";
-export { MockVLLMEngine } from "./mock-vllm-engine.ts";
+export { type MockEngineRank, MockVLLMEngine } from "./mock-vllm-engine.ts";
 export type { JournalEntry } from "./request-journal.ts";
 export { seededRandom } from "./seeded-random.ts";

@@ -75,7 +75,7 @@ const mooncake: ConnectorRules = {
     kv.transferId !== undefined && kv.engineId !== undefined && kv.bootstrapAddress !== undefined,
   namesBlocks: false,
   waits: true,
-  locate: (kv, onPlace) => queryBootstrap(kv.bootstrapAddress ?? "", onPlace),
+  locate: (kv, onPlace) => queryBootstrap(kv.bootstrapAddress ?? "", kv.engineId, onPlace),
   handle: "none",
 };
 

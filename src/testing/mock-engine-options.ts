@@ -68,8 +68,20 @@ export interface MockVLLMEngineOptions {
   readonly engineId?: string | undefined;
   /** Tensor parallel size that handles name. @default 1 */
   readonly tensorParallelSize?: number | undefined;
-  /** Data parallel ranks this endpoint has, for `X-data-parallel-rank`. @default 1 */
+  /**
+   * Data-parallel ranks behind this endpoint, each an engine of its own with its own KV: `X-data-parallel-rank`
+   * chooses one, without it the least loaded does. Not with MoRIIO and P2pNccl: give each rank an engine there.
+   *
+   * @default 1
+   */
   readonly dataParallelSize?: number | undefined;
+  /**
+   * Rank in its group of the first one here (vLLM's `--data-parallel-start-rank`, `--data-parallel-rank`). Ranks show
+   * in engine ids (`<id>_dp<rank>`) and metrics.
+   *
+   * @default 0; left out with one rank, the engine belongs to no group
+   */
+  readonly dataParallelStartRank?: number | undefined;
   readonly handleFormat?: HandleFormat | undefined;
   /**
    * `return_token_ids`, and prompts that come as ids: `reused` as vLLM does since 0.27; `ignored` as older ones do, for
@@ -121,6 +133,7 @@ type WithoutDefault =
   | "kvStore"
   | "adapterPaths"
   | "engineId"
+  | "dataParallelStartRank"
   | "firstTokenStop"
   | "defaultMaxTokens";
 
@@ -163,6 +176,7 @@ export function resolveMockOptions(options: MockVLLMEngineOptions): ResolvedMock
     engineId: options.engineId,
     tensorParallelSize: options.tensorParallelSize ?? 1,
     dataParallelSize: options.dataParallelSize ?? 1,
+    dataParallelStartRank: options.dataParallelStartRank,
     handleFormat: options.handleFormat ?? {},
     tokenIds: options.tokenIds ?? "reused",
     bigIntHandles: options.bigIntHandles ?? false,
@@ -192,6 +206,7 @@ export function resolveMockOptions(options: MockVLLMEngineOptions): ResolvedMock
     "blockSize",
     "numBlocks",
     "maxNumSeqs",
+    "dataParallelSize",
     "tokensPerFrame",
     "journalLimit",
   ] as const) {
@@ -200,6 +215,9 @@ export function resolveMockOptions(options: MockVLLMEngineOptions): ResolvedMock
   atLeast("kvLeaseMs", resolved.kvLeaseMs, 0);
   atLeast("readyDelayMs", resolved.readyDelayMs, 0);
   for (const [name, value] of Object.entries(resolved.latency)) atLeast(`latency.${name}`, value, 0);
+  const addressed = resolved.kvConnector === "MoRIIOConnector" || resolved.kvConnector === "P2pNcclConnector";
+  if (addressed && resolved.dataParallelSize > 1)
+    throw new RangeError(`MockVLLMEngine: ${resolved.kvConnector} has one rank at an endpoint`);
   if (resolved.latency.jitter > 1) throw new RangeError("MockVLLMEngine: latency.jitter must be from 0 to 1");
   return resolved;
 }

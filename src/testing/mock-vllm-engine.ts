@@ -15,6 +15,18 @@ import type { JournalEntry } from "./request-journal.ts";
 import { MooncakeBootstrap } from "./mooncake-bootstrap.ts";
 import { SideChannelServer } from "./side-channel.ts";
 
+/** One data-parallel rank of a mock engine. */
+export interface MockEngineRank {
+  /** Rank in its group. */
+  readonly rank: number;
+  /** Id that its handles name. */
+  readonly engineId: string;
+  /** Its KV blocks and handles. */
+  readonly ledger: KvLedger;
+  /** Requests that have blocks now, and requests that wait for some. */
+  readonly load: { readonly running: number; readonly waiting: number };
+}
+
 /**
  * A vLLM server without a model: real sockets, vLLM's routes and bytes, KV blocks and leases, prefill and decode
  * between engines, also of different processes, and any fault a test asks for.
@@ -33,7 +45,7 @@ import { SideChannelServer } from "./side-channel.ts";
 export class MockVLLMEngine {
   readonly #core: EngineCore;
   readonly #handler: EngineRequestHandler;
-  readonly #sideChannel: SideChannelServer;
+  readonly #sideChannels: readonly SideChannelServer[];
   readonly #bootstrap: MooncakeBootstrap;
   readonly #sockets = new Set<Socket>();
   #server: Server | undefined;
@@ -45,14 +57,19 @@ export class MockVLLMEngine {
   /** @throws RangeError when an option is out of range */
   constructor(options: MockVLLMEngineOptions = {}) {
     const core = new EngineCore(resolveMockOptions(options));
+    for (let rank = 1; rank < core.options.dataParallelSize; rank++) core.addRank();
     this.#core = core;
     this.#port = core.options.port;
     this.#handler = new EngineRequestHandler(core);
-    this.#sideChannel = new SideChannelServer(core.ledger, () => core.engineId);
+    this.#sideChannels = core.ranks.map((rank) => new SideChannelServer(rank.ledger, () => rank.engineId));
     this.#bootstrapPort = core.options.bootstrapPort;
-    this.#bootstrap = new MooncakeBootstrap(() => core.issuer);
-    core.onDeath = () => this.#die();
-    core.onCrash = () => void this.crash();
+    this.#bootstrap = new MooncakeBootstrap(
+      () => new Map(core.ranks.map((rank) => [rank.rank, rank.issuer] as const)),
+    );
+    for (const rank of core.ranks) {
+      rank.onDeath = () => this.#die();
+      rank.onCrash = () => void this.crash();
+    }
   }
 
   /** Options with defaults filled in. */
@@ -88,7 +105,12 @@ export class MockVLLMEngine {
     return this.#core.kvAddress;
   }
 
-  /** Id that its handles name; new after each start. */
+  /** Its data-parallel ranks, each with an id and KV of its own; one when it has no others. */
+  get ranks(): readonly MockEngineRank[] {
+    return this.#core.ranks;
+  }
+
+  /** Id that its handles name; new after each start. With several ranks, that of the first. */
   get engineId(): string {
     return this.#core.engineId;
   }
@@ -103,7 +125,7 @@ export class MockVLLMEngine {
     return this.#core.journal.entries;
   }
 
-  /** Its KV blocks and handles. */
+  /** Its KV blocks and handles. With several ranks, those of the first: see {@link ranks}. */
   get ledger(): KvLedger {
     return this.#core.ledger;
   }
@@ -118,9 +140,14 @@ export class MockVLLMEngine {
     return this.#sockets.size;
   }
 
-  /** Requests that have blocks now, and requests that wait for some. */
+  /** Requests that have blocks now, and requests that wait for some; of all ranks. */
   get load(): { readonly running: number; readonly waiting: number } {
-    return { running: this.#core.scheduler.running, waiting: this.#core.scheduler.waiting };
+    let [running, waiting] = [0, 0];
+    for (const { load } of this.#core.ranks) {
+      running += load.running;
+      waiting += load.waiting;
+    }
+    return { running, waiting };
   }
 
   /**
@@ -132,10 +159,14 @@ export class MockVLLMEngine {
   async start(): Promise<void> {
     if (this.#server !== undefined) return;
     const core = this.#core;
-    core.dead = false;
-    core.sleeping = false;
-    core.scheduler.setPaused(false);
-    core.engineId = this.#nextEngineId();
+    const engineId = this.#nextEngineId();
+    const grouped = core.ranks.length > 1 || core.options.dataParallelStartRank !== undefined;
+    for (const rank of core.ranks) {
+      rank.dead = false;
+      rank.sleeping = false;
+      rank.scheduler.setPaused(false);
+      rank.engineId = grouped ? `${engineId}_dp${rank.rank}` : engineId;
+    }
     core.forgetAdapters();
     const server = createServer((request, response) => this.#handler.handle(request, response));
     this.#server = server;
@@ -151,7 +182,10 @@ export class MockVLLMEngine {
     // Stopped while it was waiting.
     if (this.#server !== server) return;
     try {
-      core.sideChannelPort = await this.#sideChannel.listen(core.options.host, core.sideChannelPort);
+      for (const [index, rank] of core.ranks.entries()) {
+        const channel = this.#sideChannels[index] as SideChannelServer;
+        rank.sideChannelPort = await channel.listen(core.options.host, rank.sideChannelPort);
+      }
       if (core.options.kvConnector === "MooncakeConnector") {
         this.#bootstrapPort = await this.#bootstrap.listen(core.options.host, this.#bootstrapPort);
       }
@@ -239,9 +273,12 @@ export class MockVLLMEngine {
   #die(): void {
     const core = this.#core;
     if (core.dead) return;
-    core.dead = true;
-    for (const generation of core.generations) generation.fail(engineDeadError());
-    core.ledger.lose();
+    // All ranks are one server: one that dies takes the others along.
+    for (const rank of core.ranks) {
+      rank.dead = true;
+      for (const generation of rank.generations) generation.fail(engineDeadError());
+      rank.ledger.lose();
+    }
     if (core.options.keepAliveOnEngineDeath) return;
     this.#server?.close();
     // The error answers were handed to the sockets in this turn; they are flushed by the next.
@@ -253,11 +290,13 @@ export class MockVLLMEngine {
     const server = this.#server;
     this.#server = undefined;
     this.#cancelReady?.();
-    for (const generation of core.generations) generation.abort();
-    core.ledger.lose();
-    core.kvFetcher.close();
-    core.kvFetcher = core.newKvFetcher();
-    const closed = [this.#sideChannel.close(), this.#bootstrap.close()];
+    for (const rank of core.ranks) {
+      for (const generation of rank.generations) generation.abort();
+      rank.ledger.lose();
+      rank.kvFetcher.close();
+      rank.kvFetcher = rank.newKvFetcher();
+    }
+    const closed = [...this.#sideChannels.map((channel) => channel.close()), this.#bootstrap.close()];
     for (const socket of this.#sockets) {
       closed.push(new Promise((resolve) => socket.once("close", () => resolve())));
       if (reset) socket.resetAndDestroy();

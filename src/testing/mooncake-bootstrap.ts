@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 /** Tells mock engines that ask from proxies. */
 const engineHeader = "x-mock-engine";
 
-/** Where a prefill engine's KV can be fetched. */
+/** Where a prefill engine's KV can be fetched, one for each data-parallel rank. */
 export interface WorkerAddress {
   readonly engineId: string;
   readonly host: string;
@@ -16,13 +16,13 @@ export interface WorkerAddress {
  * and decode engines where to fetch.
  */
 export class MooncakeBootstrap {
-  readonly #self: () => WorkerAddress;
+  readonly #self: () => ReadonlyMap<number, WorkerAddress>;
   #server: Server | undefined;
   /** Times it was asked, by proxies and by decode engines. */
   readonly queries = { proxy: 0, engine: 0 };
 
-  /** @param self the engine as it is now */
-  constructor(self: () => WorkerAddress) {
+  /** @param self the engine as it is now, by rank */
+  constructor(self: () => ReadonlyMap<number, WorkerAddress>) {
     this.#self = self;
   }
 
@@ -31,11 +31,11 @@ export class MooncakeBootstrap {
     const server = createServer((incoming, response) => {
       const known = incoming.method === "GET" && incoming.url === "/query";
       if (known) this.queries[incoming.headers[engineHeader] === undefined ? "proxy" : "engine"] += 1;
-      const worker = this.#self();
-      const address = `tcp://${worker.host}:${worker.port}`;
-      const body = known
-        ? { "0": { engine_id: worker.engineId, worker_addr: { "0": { "0": address } } } }
-        : { detail: "Not Found" };
+      const ranks = Array.from(this.#self(), ([rank, { engineId, host, port }]) => [
+        rank,
+        { engine_id: engineId, worker_addr: { "0": { "0": `tcp://${host}:${port}` } } },
+      ]);
+      const body = known ? (Object.fromEntries(ranks) as object) : { detail: "Not Found" };
       response.writeHead(known ? 200 : 404, { "content-type": "application/json" });
       response.end(JSON.stringify(body));
     });
@@ -56,8 +56,15 @@ export class MooncakeBootstrap {
   }
 }
 
-/** Asks a bootstrap server, as decode does. Calls `onDone` once; undefined: nobody sensible answered. */
-export function queryBootstrap(address: string, onDone: (worker: WorkerAddress | undefined) => void): void {
+/**
+ * Asks a bootstrap server for one engine, as decode does. Calls `onDone` once; undefined: nobody sensible answered.
+ * With an id that it does not know it is given the first engine, whose own id then tells that it is another one.
+ */
+export function queryBootstrap(
+  address: string,
+  engineId: string | undefined,
+  onDone: (worker: WorkerAddress | undefined) => void,
+): void {
   let url: URL;
   try {
     url = new URL("/query", address);
@@ -69,15 +76,18 @@ export function queryBootstrap(address: string, onDone: (worker: WorkerAddress |
     let text = "";
     response.setEncoding("utf8");
     response.on("data", (chunk: string) => (text += chunk));
-    response.on("end", () => onDone(parseWorker(text)));
+    response.on("end", () => onDone(parseWorker(text, engineId)));
   });
   outgoing.on("error", () => onDone(undefined));
   outgoing.end();
 }
 
-function parseWorker(text: string): WorkerAddress | undefined {
-  const engineId = /"engine_id":"([^"]+)"/.exec(text)?.[1];
-  const address = /"tcp:\/\/([^"]+):(\d+)"/.exec(text);
-  if (engineId === undefined || address?.[1] === undefined) return undefined;
-  return { engineId, host: address[1], port: Number(address[2]) };
+function parseWorker(text: string, wanted: string | undefined): WorkerAddress | undefined {
+  const pattern = /"engine_id":"([^"]+)","worker_addr":\{"0":\{"0":"tcp:\/\/([^"]+):(\d+)"/g;
+  const workers = Array.from(text.matchAll(pattern), ([, engineId = "", host = "", port]) => ({
+    engineId,
+    host,
+    port: Number(port),
+  }));
+  return workers.find(({ engineId }) => engineId === wanted) ?? workers[0];
 }

@@ -59,7 +59,7 @@ export function prefillHandle(generation: Generation, blockIds: readonly number[
   const edits = fault?.kind === "wrongKv" ? fault : undefined;
   if (connector.handle === "none") return { text: "null", pinned };
   if (connector.handle === "moriio") {
-    const ranks = { rank: 0, size: options.dataParallelSize };
+    const ranks = { rank: core.rank, size: options.dataParallelSize };
     return { text: moriioHandleText(kv, core.issuer, ranks, edits), pinned };
   }
   return { text: handleText(kv, core.issuer, edits), pinned };

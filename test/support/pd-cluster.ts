@@ -24,10 +24,19 @@ export interface PDClusterOptions {
   readonly environment?: Partial<ApplicationEnvironment> | undefined;
   /** `engine_kwargs.kv_transfer_config` of both sides. @default Nixl */
   readonly kvTransferConfig?: Readonly<Record<string, unknown>> | undefined;
+  /** Data-parallel ranks of the prefill side: `size` in all, `perNode` behind each engine's URL. @default none */
+  readonly prefillRanks?: RanksOfSide | undefined;
+  readonly decodeRanks?: RanksOfSide | undefined;
   /** More about each engine's endpoint. */
   readonly endpoint?: ((engine: MockVLLMEngine) => Partial<EndpointInit>) | undefined;
   /** More of the configuration of both sides. */
   readonly config?: Partial<LLMConfigInit> | undefined;
+}
+
+export interface RanksOfSide {
+  readonly size: number;
+  /** @default 1: external load balancing, an endpoint for each rank */
+  readonly perNode?: number | undefined;
 }
 
 /** Mock engines and an application in front of them, on a real port. */
@@ -45,18 +54,32 @@ export const model = "mock-model";
 
 /** Starts everything; call `stop` in the end. */
 export async function startPDCluster(options: PDClusterOptions = {}): Promise<PDCluster> {
-  const make = (role: "prefill" | "decode") =>
-    new MockVLLMEngine({ ...options.engine, ...(role === "decode" ? options.decodeEngine : {}), role });
-  const prefills = Array.from({ length: options.prefills ?? 2 }, () => make("prefill"));
-  const decodes = Array.from({ length: options.decodes ?? 2 }, () => make("decode"));
+  const pool = (role: "prefill" | "decode", count = 2, ranks: RanksOfSide | undefined): MockVLLMEngine[] => {
+    const perNode = ranks?.perNode ?? 1;
+    return Array.from({ length: ranks === undefined ? count : ranks.size / perNode }, (_, node) => {
+      const own = role === "decode" ? options.decodeEngine : {};
+      const parallel =
+        ranks === undefined ? {} : { dataParallelSize: perNode, dataParallelStartRank: node * perNode };
+      return new MockVLLMEngine({ ...options.engine, ...own, ...parallel, role });
+    });
+  };
+  const prefills = pool("prefill", options.prefills, options.prefillRanks);
+  const decodes = pool("decode", options.decodes, options.decodeRanks);
   const engines = [...prefills, ...decodes];
   await Promise.all(engines.map((engine) => engine.start()));
-  const side = (pool: readonly MockVLLMEngine[], name: string, deploymentConfig: LLMDeploymentOptions = {}) =>
+  const side = (
+    pool: readonly MockVLLMEngine[],
+    name: string,
+    ranks: RanksOfSide | undefined,
+    deploymentConfig: LLMDeploymentOptions = {},
+  ) =>
     new LLMConfig({
       modelLoadingConfig: { modelId: model },
       engineKwargs: {
         kv_transfer_config: options.kvTransferConfig ?? { kv_connector: "NixlConnector", kv_role: "kv_both" },
+        ...(ranks === undefined ? {} : { data_parallel_size: ranks.size }),
       },
+      ...(ranks?.perNode === undefined ? {} : { experimentalConfigs: { dp_size_per_node: ranks.perNode } }),
       deploymentConfig,
       endpoints: pool.map((engine, index) => ({
         url: engine.url,
@@ -67,8 +90,8 @@ export async function startPDCluster(options: PDClusterOptions = {}): Promise<PD
       ...options.config,
     });
   const app = buildPdOpenaiApp({
-    prefillConfig: side(prefills, "p", options.prefillDeployment),
-    decodeConfig: side(decodes, "d", options.decodeDeployment),
+    prefillConfig: side(prefills, "p", options.prefillRanks, options.prefillDeployment),
+    decodeConfig: side(decodes, "d", options.decodeRanks, options.decodeDeployment),
     proxyClsConfig: { proxyExtraKwargs: options.proxy as Readonly<Record<string, unknown>> | undefined },
     ingressClsConfig: { ingressExtraKwargs: options.ingress },
   }).withEnvironment({ warn: () => undefined, ...options.environment });

@@ -11,7 +11,7 @@ export type { BuildDeploymentOptions, LLMServerClass } from "./builders/server-a
 export type { LoadConfigOptions, LoadedApplication, LoadedConfig } from "./builders/load-config.ts";
 export type { RunConfigOptions, RunningConfig } from "./builders/run-config.ts";
 export { PDProxyServer, type PDProxyServerArguments } from "./llm/pd-proxy-server.ts";
-export type { MissingKvPolicy, PDProxyOptions } from "./llm/pd-proxy-options.ts";
+export type { MissingKvPolicy, PDProxyOptions, StrandedKvPolicy } from "./llm/pd-proxy-options.ts";
 export { DPServer } from "./llm/dp-server.ts";
 export { LLMServer, type LLMServerArguments } from "./llm/llm-server.ts";
 export { OpenAiIngress, type IngressRequest, type OpenAiIngressArguments } from "./ingress/openai-ingress.ts";
@@ -185,7 +185,7 @@ export type { RequestPhases } from "./observability/request-phases.ts";
 export type { TokenUsage } from "./observability/token-usage.ts";
 export type { MetricsOptions, RequestExplanation } from "./serve/application-observer.ts";
 export type { PDHealth, PDPairHealth } from "./observability/pd-health-report.ts";
-export type { LegTrace, RequestOutcome, RequestTrace } from "./observability/request-trace.ts";
+export type { LegTrace, RequestOutcome, RequestTrace, RetryCause } from "./observability/request-trace.ts";
 
 // Errors.
 export { ServeLLMError, type ServeLLMErrorFields } from "./errors/serve-llm-error.ts";

@@ -80,7 +80,7 @@ async function answerOnSomeReplica(
       if (context.mayLeaveOut?.(lease, error) === true) continue;
       failed.add(lease.replica.id);
       if (!attempts.mayRetry(error, handle.hasReplicaBeside(failed))) throw error;
-      recorder.trace.retries += 1;
+      recorder.retried("decode", error);
       await attempts.pause(error, clock, request.cancel);
     }
   }

@@ -102,6 +102,11 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     });
   }
 
+  /** True once the engine may have seen the request. */
+  get sent(): boolean {
+    return this.#exchange?.sent === true;
+  }
+
   /** What came so far: the stream's events, and the engine's `usage` as it is. */
   get produced(): { readonly events: number; readonly usage: unknown } {
     return { events: this.#monitor.eventCount, usage: this.#usage ?? this.#monitor.usage };

@@ -25,8 +25,8 @@ export interface DecodeLeg {
   readonly cancel?: CancelToken | undefined;
   /** The engine's first token is here. */
   readonly onFirstOutput?: (() => void) | undefined;
-  /** The engine failed before its first token. */
-  readonly onFailure?: ((error: ServeLLMError) => void) | undefined;
+  /** The engine failed before its first token. `sent` is false when it can't have seen the request. */
+  readonly onFailure?: ((error: ServeLLMError, sent: boolean) => void) | undefined;
   /** The engine is done with this leg, however it went; called last. */
   readonly onEnd?: ((error: ServeLLMError | undefined) => void) | undefined;
 }
@@ -58,7 +58,7 @@ export async function startDecode(leg: DecodeLeg): Promise<LLMResponse> {
       if (error !== undefined) {
         recorder.legFailed(trace, error);
         if (begun) recorder.broke(error);
-        else leg.onFailure?.(error);
+        else leg.onFailure?.(error, call.sent);
       } else {
         recorder.legEnded(trace);
       }

@@ -7,6 +7,7 @@ import type { Attempts } from "./attempts.ts";
 import type { KvHolds } from "./kv-holds.ts";
 import type { LoraAdapters } from "./lora-adapters.ts";
 import type { PDHealthMeter } from "./pd-health.ts";
+import type { StrandedKv } from "./stranded-kv.ts";
 import type { ResolvedPDProxyOptions } from "./pd-proxy-options.ts";
 import type { PeerDirectory } from "./peer-directory.ts";
 import type { TokenizeOnce } from "./tokenize-once.ts";
@@ -27,6 +28,7 @@ export interface HandoffContext {
   /** Absent unless prompts are to be tokenised once (`pd_tokenize_once`). */
   readonly tokenizeOnce: TokenizeOnce | undefined;
   readonly holds: KvHolds;
+  readonly stranded: StrandedKv;
   readonly options: ResolvedPDProxyOptions;
   readonly clock: Clock;
   readonly random: Random;
@@ -39,4 +41,6 @@ export interface RequestProgress {
   readonly recorder: TraceRecorder;
   /** Whether token ids travel with it: `doubted` once decode refused a try that had them. */
   tokenIds: "unused" | "passed" | "doubted";
+  /** Prefill replicas that failed the request; asked again only when there is nobody else. */
+  readonly failedPrefills: Set<string>;
 }

@@ -20,6 +20,13 @@ export type MissingKvPolicy =
   /** Fail the request with 502. */
   | "fail";
 
+/** What to do about KV that prefill keeps for a decode that was never sent. */
+export type StrandedKvPolicy =
+  /** Nothing: the engine frees it when its lease ends. */
+  | "wait"
+  /** Hand it to a decode engine that has a free slot, for one token that nobody gets: then the engines free it. */
+  | "release-handoff";
+
 /** Options of {@link PDProxyServer}; given as `proxyClsConfig.proxyExtraKwargs`. */
 export interface PDProxyOptions {
   /** Milliseconds that prefill keeps blocks for decode: vLLM's `kv_lease_duration`. @default 30000 */
@@ -28,6 +35,8 @@ export interface PDProxyOptions {
   readonly kvLeaseSafety?: number | undefined;
   /** @default "retry" */
   readonly onMissingKv?: MissingKvPolicy | undefined;
+  /** @default "wait" */
+  readonly onStranded?: StrandedKvPolicy | undefined;
   /** What to do when no prefill replica could do its part. @default "decode-only" */
   readonly onPrefillFailure?: "decode-only" | "fail" | undefined;
   /**
@@ -50,6 +59,7 @@ export interface ResolvedPDProxyOptions {
   readonly kvLeaseMs: number;
   readonly kvLeaseSafety: number;
   readonly onMissingKv: MissingKvPolicy;
+  readonly onStranded: StrandedKvPolicy;
   readonly onPrefillFailure: "decode-only" | "fail";
   readonly kvHostAllowlist: ReadonlySet<string> | undefined;
   readonly maxRetries: number;
@@ -63,6 +73,7 @@ const schema = objectOf("PDProxyServer", {
   kvLeaseMs: withDefault(positive, 30_000),
   kvLeaseSafety: withDefault(number({ greaterThan: 0, atMost: 1 }), 0.6),
   onMissingKv: withDefault(oneOf(["retry", "decode-only", "fail"]), "retry"),
+  onStranded: withDefault(oneOf(["wait", "release-handoff"]), "wait"),
   onPrefillFailure: withDefault(oneOf(["decode-only", "fail"]), "decode-only"),
   kvHostAllowlist: optional(listOf(text({ minLength: 1 }))),
   maxRetries: withDefault(integer({ atLeast: 0 }), 2),

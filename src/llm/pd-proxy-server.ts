@@ -35,6 +35,7 @@ import {
 import { Prewarm } from "./prewarm.ts";
 import { RetryBudget } from "./retry-budget.ts";
 import { decodeOnly, sequentialHandoff } from "./sequential-handoff.ts";
+import { StrandedKv } from "./stranded-kv.ts";
 import { TokenizeOnce } from "./tokenize-once.ts";
 import { TraceRecorder } from "./trace-recorder.ts";
 
@@ -101,6 +102,7 @@ export class PDProxyServer implements LLMServerProtocol {
           ? new TokenizeOnce(context.warn)
           : undefined,
       holds: this.#holds,
+      stranded: new StrandedKv(this.#options.onStranded, decodeServer.pool.handle, context.clock),
       options: this.#options,
       clock: context.clock,
       random: context.random,
@@ -110,7 +112,7 @@ export class PDProxyServer implements LLMServerProtocol {
   }
 
   async shutdown(): Promise<void> {
-    await this.#prewarm?.stop();
+    await Promise.all([this.#prewarm?.stop(), this.#handoff.stranded.idle()]);
   }
 
   chat(request: LLMRequest): Promise<LLMResponse> {
@@ -222,7 +224,7 @@ export class PDProxyServer implements LLMServerProtocol {
       recorder.decodeOnly(decision.reason);
     }
     const attempts = new Attempts(this.#options.maxRetries, this.#retryBudget, random);
-    const progress: RequestProgress = { attempts, recorder, tokenIds: "unused" };
+    const progress: RequestProgress = { attempts, recorder, tokenIds: "unused", failedPrefills: new Set() };
     return answerWithRetries(
       request,
       {

@@ -24,11 +24,10 @@ export async function onSomePrefill<Result extends object>(
   context: HandoffContext,
   use: (lease: ReplicaLease) => Promise<Result | DecodeOnlyReason>,
 ): Promise<Result | DecodeOnlyReason> {
-  const { attempts, recorder } = progress;
+  const { attempts, recorder, failedPrefills: failed } = progress;
   const { prefill, options, clock, connector, prefillAdapters } = context;
   const adapterId = prefillAdapters.idOf(request);
   const pairGroup = decodeLease.replica.pairGroup;
-  const failed = new Set<string>();
   const required = prefillAdapters.required(adapterId);
   let kvRetried = false;
   let reloaded = false;
@@ -63,9 +62,9 @@ export async function onSomePrefill<Result extends object>(
         if (verdict === "fail") throw error;
         if (verdict !== "retry") return verdict;
         kvRetried = true;
-        recorder.trace.retries += 1;
+        recorder.retried("prefill", error);
       } else if (attempts.mayRetry(error, prefill.hasReplicaBeside(failed))) {
-        recorder.trace.retries += 1;
+        recorder.retried("prefill", error);
         await attempts.pause(error, clock, request.cancel);
       } else if (!connector.decodeNeedsPrefill && mayGoAlone(error, options)) {
         return "prefill_failed";

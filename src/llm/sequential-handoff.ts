@@ -8,7 +8,7 @@ import { withAdapterName } from "./adapter-id.ts";
 import { startDecode } from "./decode-leg.ts";
 import type { DecodeOnlyReason } from "./disaggregation-decision.ts";
 import type { HandoffContext, RequestProgress } from "./handoff-context.ts";
-import { checkKvHandle } from "./kv-handle-check.ts";
+import { type CheckedHandle, checkKvHandle } from "./kv-handle-check.ts";
 import type { KvHold, KvHoldEnd } from "./kv-holds.ts";
 import { ConnectorRequestView, legRequest } from "./leg-request.ts";
 import type { LLMRequest } from "./llm-request.ts";
@@ -29,6 +29,7 @@ interface Prefilled {
   /** Full name of the prefill replica. */
   readonly replica: string;
   readonly replicaId: string;
+  readonly pairGroup: string | undefined;
 }
 
 /**
@@ -100,16 +101,28 @@ function handOver(
   const { clock, connector, answering, tokenizeOnce } = context;
   const { recorder } = progress;
   const { requestId, hold, answer, binding } = prefilled;
-  if (request.cancel.cancelled) {
-    hold?.end("stranded");
-    throw request.cancel.error!;
-  }
   const view = new ConnectorRequestView(request, requestId, binding.decode);
   const handle = connector.prepareDecodeRequest(view, binding.prefill, answer);
   const ids = tokenizeOnce === undefined ? undefined : answer.promptTokenIds;
   const { edits: withIds, passed } = passIds(request.method, handle, ids);
   if (passed) progress.tokenIds = "passed";
   const edits = withAdapterName(withIds, context.decodeAdapters.idOf(request), lease.replica);
+  const giveUp = (): void => {
+    const { pairGroup } = prefilled;
+    const adapterId = context.decodeAdapters.required(context.decodeAdapters.idOf(request));
+    if (hold === undefined) return;
+    context.stranded.giveUp({
+      hold,
+      request,
+      requestId,
+      edits,
+      constraints: { pairGroup, adapterId, avoid: new Set([lease.replica.id]) },
+    });
+  };
+  if (request.cancel.cancelled) {
+    giveUp();
+    throw request.cancel.error!;
+  }
   context.health.handedOver(prefilled.replicaId, lease.replica.id);
   return startDecode({
     lease,
@@ -124,7 +137,10 @@ function handOver(
       if (passed) tokenizeOnce?.decodeAnswered(lease.replica, request.method);
       else if (progress.tokenIds === "doubted") tokenizeOnce?.decodeRefused(lease.replica, request.method);
     },
-    onFailure: (error) => hold?.end(endAfterFailure(error)),
+    onFailure: (error, sent) => {
+      if (sent) hold?.end(endAfterFailure(error));
+      else giveUp();
+    },
   });
 }
 
@@ -151,7 +167,7 @@ async function prefillOn(
   progress: RequestProgress,
   context: HandoffContext,
 ): Promise<Prefilled | DecodeOnlyReason> {
-  const { connector, options, holds } = context;
+  const { connector, holds } = context;
   const { replica } = lease;
   const requestId = context.random.id();
   const bound = bindPeers(context.peers, replica, decodeLease.replica, request.cancel);
@@ -163,17 +179,18 @@ async function prefillOn(
   const withIds =
     progress.tokenIds !== "doubted" &&
     context.tokenizeOnce?.wants(request, replica, decodeLease.replica) === true;
-  const answer = await (withIds ? prefillWithIds(prefill) : sendPrefill(prefill, false));
-  const handle = answer.kvTransferParams;
-  if (handle === undefined && connector.requiresHandle && answer.finishReason === "stop") {
+  const { answer, keptNothing, checked } = await (withIds
+    ? prefillWithIds(prefill)
+    : sendPrefill(prefill, false));
+  if (keptNothing) {
     lease.release("success");
     return "first_token_stop";
   }
-  const checked = checkKvHandle(handle, connector, replica, options.kvHostAllowlist);
   const hold = checked === undefined ? undefined : holds.open(replica);
   if (checked?.engineId !== undefined) replica.engineId = checked.engineId;
   lease.release("success");
-  return { answer, hold, requestId, binding, replica: replica.fullName, replicaId: replica.id };
+  const { fullName, id: replicaId, pairGroup } = replica;
+  return { answer, hold, requestId, binding, replica: fullName, replicaId, pairGroup };
 }
 
 /** One prefill as it goes out. */
@@ -186,24 +203,34 @@ interface PrefillLeg {
   readonly context: HandoffContext;
 }
 
+/** What came of one prefill, and may be used. */
+interface CheckedPrefill {
+  readonly answer: PrefillAnswer;
+  /** Its first token ended the answer, upon which the engine dropped the KV. */
+  readonly keptNothing: boolean;
+  /** Undefined when there is no handle and none is needed. */
+  readonly checked: CheckedHandle | undefined;
+}
+
 /** Asks for token ids too; without them when that may be what the engine refused. */
-async function prefillWithIds(leg: PrefillLeg): Promise<PrefillAnswer> {
+async function prefillWithIds(leg: PrefillLeg): Promise<CheckedPrefill> {
   const { replica } = leg.lease;
   const { connector, tokenizeOnce } = leg.context;
   try {
-    const answer = await sendPrefill({ ...leg, edits: askForTokenIds(connector, leg.edits) }, true);
-    tokenizeOnce?.prefillAnswered(replica, answer.promptTokenIds);
-    return answer;
+    const prefill = await sendPrefill({ ...leg, edits: askForTokenIds(connector, leg.edits) }, true);
+    tokenizeOnce?.prefillAnswered(replica, prefill.answer.promptTokenIds);
+    return prefill;
   } catch (error) {
     if (leg.request.cancel.cancelled || tokenizeOnce?.mayRefuse(replica, error) !== true) throw error;
-    const answer = await sendPrefill(leg, false);
+    const prefill = await sendPrefill(leg, false);
     tokenizeOnce.prefillRefused(replica);
-    return answer;
+    return prefill;
   }
 }
 
-async function sendPrefill(leg: PrefillLeg, withTokenIds: boolean): Promise<PrefillAnswer> {
+async function sendPrefill(leg: PrefillLeg, withTokenIds: boolean): Promise<CheckedPrefill> {
   const { lease, request, requestId, edits, recorder, context } = leg;
+  const { connector, options } = context;
   const trace = recorder.leg("prefill", lease, requestId);
   try {
     const engineRequest = legRequest(request, requestId, edits, "prefill");
@@ -214,7 +241,12 @@ async function sendPrefill(leg: PrefillLeg, withTokenIds: boolean): Promise<Pref
       withTokenIds,
     });
     recorder.answered(trace);
-    return answer;
+    const keptNothing =
+      answer.kvTransferParams === undefined && connector.requiresHandle && answer.finishReason === "stop";
+    const checked = keptNothing
+      ? undefined
+      : checkKvHandle(answer.kvTransferParams, connector, lease.replica, options.kvHostAllowlist);
+    return { answer, keptNothing, checked };
   } catch (error) {
     recorder.legFailed(trace, error);
     throw error;

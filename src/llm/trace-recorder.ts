@@ -42,6 +42,7 @@ export class TraceRecorder {
       firstTokenMs: undefined,
       endMs: undefined,
       retries: 0,
+      retryCauses: [],
       legs: [],
       events: undefined,
       usage: undefined,
@@ -69,6 +70,12 @@ export class TraceRecorder {
   decodeOnly(reason: DecodeOnlyReason): void {
     this.trace.mode = "decode-only";
     this.trace.reason = reason;
+  }
+
+  /** The request is tried again, because a leg failed. */
+  retried(leg: LegTrace["leg"], error: unknown): void {
+    this.trace.retries += 1;
+    this.trace.retryCauses.push({ leg, errorCode: codeOf(error) });
   }
 
   /** A leg is about to be sent. */

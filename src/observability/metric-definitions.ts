@@ -79,7 +79,11 @@ export const metricDefinitions = {
     "deployment",
     "reason",
   ]),
-  retries: counter("serve_llm_retries_total", "Further tries of requests.", ["deployment"]),
+  retries: counter("serve_llm_retries_total", "Further tries of requests, by the leg that failed and why.", [
+    "deployment",
+    "leg",
+    "error_code",
+  ]),
   legFailures: counter("serve_llm_leg_failures_total", "Calls to engines that failed.", [
     "deployment",
     "leg",

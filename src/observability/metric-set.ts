@@ -135,7 +135,9 @@ export class MetricSet {
     if (mode === "decode-only" && trace.reason !== undefined) {
       this.#count("decodeOnly", { ...own, reason: trace.reason });
     }
-    if (trace.retries > 0) this.#count("retries", own, trace.retries);
+    for (const { leg, errorCode } of trace.retryCauses) {
+      this.#count("retries", { ...own, leg, error_code: errorCodeLabel(errorCode) });
+    }
     if (usage !== undefined) {
       this.#count("promptTokens", own, usage.promptTokens);
       this.#count("completionTokens", own, usage.completionTokens);

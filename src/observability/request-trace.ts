@@ -54,6 +54,14 @@ export type RequestOutcome =
   /** Ended with an error event within the stream. */
   | "broken";
 
+/** Why a request was tried again. */
+export interface RetryCause {
+  /** The leg that failed. */
+  readonly leg: LegTrace["leg"];
+  /** Code of its error. */
+  readonly errorCode: string;
+}
+
 /** The story of one request: what `app.explain` tells and what metrics are made from. No prompt, no answer. */
 export interface RequestTrace {
   readonly requestId: string;
@@ -76,6 +84,8 @@ export interface RequestTrace {
   endMs: number | undefined;
   /** Further tries that were made. */
   retries: number;
+  /** What each of them was made for, in order. */
+  readonly retryCauses: RetryCause[];
   readonly legs: LegTrace[];
   /** Events with parts of the answer that passed by; undefined for an answer that came whole. */
   events: number | undefined;

@@ -40,6 +40,8 @@ export interface EngineResponseSink {
 
 /** A running request to an engine. */
 export interface EngineExchange {
+  /** True once a connection was there for it, so that the engine may have seen it. */
+  readonly sent: boolean;
   /** Stops it now: closes its socket and reports `error` to the sink. Does nothing once it is over. */
   abort(error: ServeLLMError): void;
   /** Goes on reading after `onData` returned false. */
@@ -227,6 +229,10 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
     calls?.add(this);
   }
 
+  get sent(): boolean {
+    return this.#abort !== undefined;
+  }
+
   abort(error: ServeLLMError): void {
     const sink = this.#sink;
     if (sink === undefined) return;
@@ -320,7 +326,7 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
 
   #toEngineError(error: Error): ServeLLMError {
     if (ServeLLMError.isInstance(error)) return error;
-    const neverSent = this.#abort === undefined;
+    const neverSent = !this.sent;
     const { code } = error as { readonly code?: unknown };
     if (code === "UND_ERR_INVALID_ARG") {
       // Line breaks in a header or a path; undici refuses them, and no engine is to blame.

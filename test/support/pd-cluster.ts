@@ -6,6 +6,7 @@ import type { LLMConfigInit, LLMDeploymentOptions } from "../../src/config/llm-c
 import type { Application } from "../../src/serve/application.ts";
 import type { ApplicationEnvironment } from "../../src/serve/deployment-context.ts";
 import type { OpenAiIngress } from "../../src/ingress/openai-ingress.ts";
+import type { PDProxyServer } from "../../src/llm/pd-proxy-server.ts";
 import type { PDProxyOptions } from "../../src/llm/pd-proxy-options.ts";
 import { run, type RunningApplication } from "../../src/serve/run.ts";
 import { MockVLLMEngine, type MockVLLMEngineOptions } from "../../src/testing/index.ts";
@@ -20,6 +21,8 @@ export interface PDClusterOptions {
   readonly prefillDeployment?: LLMDeploymentOptions | undefined;
   readonly decodeDeployment?: LLMDeploymentOptions | undefined;
   readonly proxy?: PDProxyOptions | undefined;
+  /** @default PDProxyServer */
+  readonly proxyClass?: typeof PDProxyServer | undefined;
   readonly ingress?: Readonly<Record<string, unknown>> | undefined;
   readonly environment?: Partial<ApplicationEnvironment> | undefined;
   /** `engine_kwargs.kv_transfer_config` of both sides. @default Nixl */
@@ -92,7 +95,10 @@ export async function startPDCluster(options: PDClusterOptions = {}): Promise<PD
   const app = buildPdOpenaiApp({
     prefillConfig: side(prefills, "p", options.prefillRanks, options.prefillDeployment),
     decodeConfig: side(decodes, "d", options.decodeRanks, options.decodeDeployment),
-    proxyClsConfig: { proxyExtraKwargs: options.proxy as Readonly<Record<string, unknown>> | undefined },
+    proxyClsConfig: {
+      proxyCls: options.proxyClass,
+      proxyExtraKwargs: options.proxy as Readonly<Record<string, unknown>> | undefined,
+    },
     ingressClsConfig: { ingressExtraKwargs: options.ingress },
   }).withEnvironment({ warn: () => undefined, ...options.environment });
   const server = await run(app, { port: 0, name: `test-${nextName++}` });

@@ -1,4 +1,17 @@
+import type { Plugin } from "esbuild";
 import { defineConfig } from "tsup";
+import { pageBundle } from "./src/dashboard/page-bundle.ts";
+
+/** Puts the status page, built, in the place of the module that builds it. */
+const statusPage: Plugin = {
+  name: "status-page",
+  setup(build) {
+    build.onLoad({ filter: /[\\/]dashboard[\\/]page-bundle\.ts$/ }, async () => ({
+      contents: `const bundle = ${JSON.stringify(await pageBundle())};\nexport const pageBundle = async () => bundle;`,
+      loader: "js",
+    }));
+  },
+};
 
 const shared = {
   target: "node20" as const,
@@ -6,6 +19,7 @@ const shared = {
   sourcemap: true,
   splitting: true,
   treeshake: true,
+  esbuildPlugins: [statusPage],
 };
 
 const library = {
@@ -14,6 +28,7 @@ const library = {
     index: "src/index.ts",
     testing: "src/testing/index.ts",
     opentelemetry: "src/observability/opentelemetry.ts",
+    dashboard: "src/dashboard/dashboard.ts",
   },
 };
 

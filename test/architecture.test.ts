@@ -22,9 +22,11 @@ const rungs: Readonly<Record<string, number>> = {
   llm: 5,
   ingress: 6,
   builders: 7,
-  // Ways to use the library from outside, one beside the other: doctor sends requests through the builders.
+  // Ways to use the library from outside, one beside the other: doctor sends requests through the builders, the
+  // dashboard watches an application.
   doctor: 8,
   benchmark: 8,
+  dashboard: 8,
   cli: 9,
   // May import anything; only the cli may import it.
   testing: 10,
@@ -48,6 +50,10 @@ const undiciImporters = ["replicas/endpoint-client.ts"];
 const environmentReaders = ["config/environment.ts"];
 /** Folders that own time and randomness, or are no part of the library that runs in production. */
 const clockOwners = ["internal", "cli", "testing"];
+/** Runs in a browser, where nothing of the house is: it has the browser's timers, and imports only itself. */
+const browserCode = "dashboard/page/";
+/** What the browser's code may import beside itself. */
+const browserImports = ["uplot", "../page-message.ts"];
 
 const maxLines = 350;
 
@@ -119,6 +125,18 @@ describe("imports", () => {
       ),
     ).toEqual([]);
   });
+
+  it("of the page that runs in browsers are its own, its messages' types and its chart library", () => {
+    const browser = sources.filter(({ path }) => path.startsWith(browserCode));
+    expect(browser.length).toBeGreaterThan(5);
+    expect(
+      browser.flatMap(({ path, imports }) =>
+        imports
+          .filter((specifier) => !specifier.startsWith("./") && !browserImports.includes(specifier))
+          .map((specifier) => `${path}: ${specifier}`),
+      ),
+    ).toEqual([]);
+  });
 });
 
 describe("what a file may touch", () => {
@@ -139,7 +157,11 @@ describe("what a file may touch", () => {
 
   it("time and randomness come from internal/", () => {
     expect(
-      violations((source) => (source.isTest || clockOwners.includes(source.folder) ? [] : source.clockUses)),
+      violations((source) =>
+        source.isTest || clockOwners.includes(source.folder) || source.path.startsWith(browserCode)
+          ? []
+          : source.clockUses,
+      ),
     ).toEqual([]);
   });
 

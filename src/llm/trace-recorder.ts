@@ -1,3 +1,4 @@
+import { EngineResponseError } from "../errors/engine-response-error.ts";
 import { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { Clock } from "../internal/clock.ts";
 import {
@@ -23,7 +24,7 @@ export class TraceRecorder {
 
   constructor(
     request: ModelRequest,
-    context: Pick<DeploymentContext, "name" | "clock" | "observe">,
+    context: Pick<DeploymentContext, "name" | "clock" | "observe" | "observeStart">,
     mode: RequestTrace["mode"],
   ) {
     const { clock } = context;
@@ -50,6 +51,7 @@ export class TraceRecorder {
       errorCode: undefined,
     };
     request.onTrace?.(this.trace);
+    context.observeStart?.(this.trace);
     publishRequestStart(this.trace, request.forwardHeaders);
     request.cancel.onEnd(() => {
       const { trace } = this;
@@ -92,6 +94,7 @@ export class TraceRecorder {
       answeredMs: undefined,
       endMs: undefined,
       failure: undefined,
+      clientFault: false,
     };
     this.trace.legs.push(entry);
     const headers = publishLegStart(this.trace, entry);
@@ -120,6 +123,7 @@ export class TraceRecorder {
   legFailed(entry: LegTrace, error: unknown): void {
     entry.answeredMs ??= this.#elapsed();
     entry.failure = codeOf(error);
+    entry.clientFault = error instanceof EngineResponseError && error.isClientFault;
     this.#endLeg(entry);
   }
 

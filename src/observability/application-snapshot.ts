@@ -1,8 +1,9 @@
 import type { PDHealth } from "./pd-health-report.ts";
 
-/** State of a replica, as far as metrics show it. */
+/** State of a replica, as far as metrics and the status page show it. */
 export interface ReplicaSnapshot {
   readonly id: string;
+  readonly state: string;
   readonly health: string;
   readonly inFlight: number;
   readonly ejections: number;
@@ -14,9 +15,10 @@ export interface ReplicaSnapshot {
   } | null;
 }
 
-/** State of a deployment, as far as metrics show it. */
+/** State of a deployment, as far as metrics and the status page show it. */
 export interface DeploymentSnapshot {
   readonly status: string;
+  readonly message: string;
   readonly queued: number;
   readonly targetReplicas?: number | undefined;
   readonly replicaStates: Readonly<Record<string, number>>;
@@ -24,9 +26,10 @@ export interface DeploymentSnapshot {
   readonly details?: Readonly<Record<string, unknown>> | undefined;
 }
 
-/** State of an application, as far as metrics show it. */
+/** State of an application, as far as metrics and the status page show it. */
 export interface ApplicationSnapshot {
   readonly status: string;
+  readonly message: string;
   readonly inFlight: number;
   readonly deployments: Readonly<Record<string, DeploymentSnapshot>>;
   readonly pdHealth: readonly PDHealth[];

@@ -84,11 +84,11 @@ export const metricDefinitions = {
     "leg",
     "error_code",
   ]),
-  legFailures: counter("serve_llm_leg_failures_total", "Calls to engines that failed.", [
-    "deployment",
-    "leg",
-    "error_code",
-  ]),
+  legFailures: counter(
+    "serve_llm_leg_failures_total",
+    "Calls to engines that failed, other than by the client's fault.",
+    ["deployment", "leg", "error_code"],
+  ),
   promptTokens: counter(
     "serve_llm_prompt_tokens_total",
     "Tokens of prompts, where the engine's usage was seen.",
@@ -142,7 +142,7 @@ export const metricDefinitions = {
   // Calls to engines, as Ray's replicas count them.
   deploymentRequests: counter(
     "ray_serve_deployment_request_counter_total",
-    "Calls to a replica that went well.",
+    "Calls to a replica that went well, or that it refused with good reason.",
     ["deployment", "replica"],
   ),
   deploymentErrors: counter("ray_serve_deployment_error_counter_total", "Calls to a replica that failed.", [

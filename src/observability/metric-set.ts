@@ -170,9 +170,9 @@ export class MetricSet {
   }
 
   #leg({ application, deployment: proxy }: Labels, leg: LegTrace): void {
-    const { deployment, replica, failure, sentMs, endMs } = leg;
+    const { deployment, replica, failure, clientFault, sentMs, endMs } = leg;
     const own = { application: application!, deployment };
-    if (failure === undefined) {
+    if (failure === undefined || clientFault) {
       this.#countReplica("deploymentRequests", { ...own, replica });
     } else if (failure !== "client_closed_request") {
       const code = errorCodeLabel(failure);

@@ -42,6 +42,8 @@ export interface LegTrace {
   endMs: number | undefined;
   /** Error code when it failed. */
   failure: string | undefined;
+  /** It failed because the engine refused what the client asked for: that says nothing about the engine. */
+  clientFault: boolean;
 }
 
 /** How a request ended. */

@@ -1,5 +1,11 @@
 import { ConfigurationError } from "../errors/configuration-error.ts";
-import type { ApplicationNode, DeploymentContext, DeploymentInstance } from "./deployment-context.ts";
+import type { EngineMetricsPage } from "../protocol/merge-metrics.ts";
+import type {
+  ApplicationNode,
+  DeploymentContext,
+  DeploymentInstance,
+  DeploymentStatusDetails,
+} from "./deployment-context.ts";
 
 /** The instances of a bound graph. */
 export interface ApplicationGraph {
@@ -46,6 +52,27 @@ export function buildGraph(
   };
 
   return { root: make(root), instances };
+}
+
+/** The state of every deployment that has one, by name. */
+export function deploymentStatuses(
+  graph: ApplicationGraph | undefined,
+): Readonly<Record<string, DeploymentStatusDetails>> {
+  const statuses: Record<string, DeploymentStatusDetails> = {};
+  for (const [name, instance] of graph?.instances ?? []) {
+    const details = instance.status?.();
+    if (details !== undefined) statuses[name] = details;
+  }
+  return statuses;
+}
+
+/** Pages of all engines whose deployments pass them on. */
+export async function engineMetricsOf(
+  graph: ApplicationGraph | undefined,
+): Promise<readonly EngineMetricsPage[]> {
+  const instances = [...(graph?.instances.values() ?? [])];
+  const pages = await Promise.all(instances.map(async (instance) => instance.engineMetrics?.() ?? []));
+  return pages.flat();
 }
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {

@@ -1,5 +1,6 @@
 import type { HttpRequest, HttpResponse } from "../adapters/http-exchange.ts";
 import type { ApplicationSnapshot } from "../observability/application-snapshot.ts";
+import type { Clock } from "../internal/clock.ts";
 import { type Logger, type LoggerOptions, logRequest } from "../observability/logger.ts";
 import { metricDefinitions } from "../observability/metric-definitions.ts";
 import {
@@ -13,6 +14,7 @@ import { phasesOf, type RequestPhases } from "../observability/request-phases.ts
 import type { RequestTrace } from "../observability/request-trace.ts";
 import { TraceRing } from "../observability/trace-ring.ts";
 import { type EngineMetricsPage, mergeMetrics, sampleText } from "../protocol/merge-metrics.ts";
+import type { ApplicationView, RequestWatcher } from "./request-watcher.ts";
 
 /** How metrics are told from those of other applications. */
 export interface MetricsOptions {
@@ -25,8 +27,9 @@ export type RequestExplanation = RequestTrace & { readonly phases: RequestPhases
 
 /** What an {@link ApplicationObserver} asks of its application. */
 export interface Observed {
-  /** Milliseconds of its clock. */
-  now(): number;
+  clock(): Clock;
+  /** For what a person should know. */
+  warn(message: string): void;
   snapshot(): ApplicationSnapshot;
   /** Pages of all engines whose deployments pass them on. */
   engineMetrics(): Promise<readonly EngineMetricsPage[]>;
@@ -46,6 +49,7 @@ export class ApplicationObserver {
   #leave: (() => void) | undefined;
   #logger: Logger | undefined;
   #logsRequests = false;
+  readonly #watchers = new Set<RequestWatcher>();
 
   constructor(observed: Observed) {
     this.#observed = observed;
@@ -108,11 +112,29 @@ export class ApplicationObserver {
     this.#leave?.();
     this.#leave = undefined;
     this.#opening = undefined;
+    for (const watcher of this.#watchers) watcher.stopped();
+    this.#watchers.clear();
+  }
+
+  watch(watcher: RequestWatcher): ApplicationView {
+    this.#watchers.add(watcher);
+    return {
+      clock: () => this.#observed.clock(),
+      snapshot: () => this.#observed.snapshot(),
+      warn: (message) => this.#observed.warn(message),
+      leave: () => void this.#watchers.delete(watcher),
+    };
+  }
+
+  /** A request to a model has come; its trace fills in as it goes on. */
+  requestStarted(trace: RequestTrace): void {
+    for (const watcher of this.#watchers) watcher.started(trace);
   }
 
   /** A request to a model is over. */
   request(trace: RequestTrace): void {
     this.#recent.add(trace);
+    for (const watcher of this.#watchers) watcher.ended(trace);
     this.#metrics?.request(this.#application, trace);
     if (this.#logsRequests) logRequest(this.#logger!, trace);
   }
@@ -124,7 +146,7 @@ export class ApplicationObserver {
     const { method } = request;
     const { route = "", status } = response;
     request.cancel.onEnd(() => {
-      const durationMs = this.#observed.now() - beganMs;
+      const durationMs = this.#observed.clock().now() - beganMs;
       metrics.http(this.#application, { route, method, status, durationMs });
     });
     return response;

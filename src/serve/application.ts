@@ -7,12 +7,19 @@ import { systemRandom } from "../internal/random.ts";
 import type { Logger, LoggerOptions } from "../observability/logger.ts";
 import type { MetricsRegistry } from "../observability/metric-set.ts";
 import type { PDHealth } from "../observability/pd-health-report.ts";
-import type { EngineMetricsPage } from "../protocol/merge-metrics.ts";
 import { toOpenAIError } from "../protocol/openai-error.ts";
 import { noIngress, shuttingDown } from "./application-errors.ts";
-import { type ApplicationGraph, buildGraph } from "./application-graph.ts";
+import {
+  type ApplicationGraph,
+  buildGraph,
+  deploymentStatuses,
+  engineMetricsOf,
+} from "./application-graph.ts";
 import { ApplicationObserver, type MetricsOptions, type RequestExplanation } from "./application-observer.ts";
+import type { ApplicationView, RequestWatcher } from "./request-watcher.ts";
 import { findPool } from "./find-pool.ts";
+import { InFlightRequests } from "./in-flight-requests.ts";
+import { type MountedService, MountTable } from "./mounted-service.ts";
 import type { RayService, RayServiceOptions } from "./ray-service.ts";
 import {
   type Exportable,
@@ -29,7 +36,6 @@ import type {
   ApplicationNode,
   DeploymentControl,
   DeploymentInstance,
-  DeploymentStatusDetails,
 } from "./deployment-context.ts";
 import type { ApplicationStatus, ApplicationStatusOverview, ShutdownOptions } from "./application-status.ts";
 
@@ -73,17 +79,19 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
   #notes: readonly string[] = [];
   #exportable: Exportable | undefined;
   readonly #observer: ApplicationObserver;
-  readonly #inFlight = new Set<CancelToken>();
-  #onIdle: (() => void) | undefined;
+  readonly #inFlight = new InFlightRequests();
+  readonly #mounts = new MountTable();
 
   constructor(node: ApplicationNode<Instance>) {
     this.node = node;
     this.#observer = new ApplicationObserver({
-      now: () => this.#environment.clock.now(),
+      clock: () => this.#environment.clock,
+      warn: (message) => this.#warn(message),
       snapshot: () => ({ ...this.status(), pdHealth: this.pdHealth() }),
-      engineMetrics: () => this.#engineMetrics(),
+      engineMetrics: () => engineMetricsOf(this.#graph),
     });
-    const service = (request: HttpRequest): Promise<HttpResponse> => this.#serve(request);
+    const service = (request: HttpRequest): Promise<HttpResponse> =>
+      this.#mounts.find(request.path)?.service(request) ?? this.#serve(request);
     this.handler = nodeHandler(service);
     this.fetch = fetchHandler(service);
   }
@@ -169,11 +177,7 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
   }
 
   status(): ApplicationStatusOverview {
-    const deployments: Record<string, DeploymentStatusDetails> = {};
-    for (const [name, instance] of this.#graph?.instances ?? []) {
-      const details = instance.status?.();
-      if (details !== undefined) deployments[name] = details;
-    }
+    const deployments = deploymentStatuses(this.#graph);
     const unhealthy = Object.values(deployments).some((details) => details.status === "UNHEALTHY");
     return {
       status: this.#status === "RUNNING" && unhealthy ? "UNHEALTHY" : this.#status,
@@ -246,6 +250,22 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
   }
 
   /**
+   * Has something answer HTTP beside the application's own routes, through every door: `app.mount(dashboard(app))`. Its
+   * requests neither start the application nor count as running.
+   *
+   * @throws TypeError when something is mounted under its prefix already
+   */
+  mount(mounted: MountedService): this {
+    this.#mounts.add(mounted);
+    return this;
+  }
+
+  /** @internal For the status page: sees requests come and go until the application has shut down. */
+  watch(watcher: RequestWatcher): ApplicationView {
+    return this.#observer.watch(watcher);
+  }
+
+  /**
    * Stops: new requests get 503, running ones may finish within `graceMs`, then they end with an error. Afterwards no
    * socket, timer or listener is left. Safe to call again; every call waits for the same end.
    */
@@ -261,11 +281,16 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
   #root(): Instance {
     this.#graph ??= buildGraph(this.node, nodeOf, {
       ...this.#environment,
-      warn: (message) => this.#observer.warn(message) || this.#environment.warn(message),
+      warn: (message) => this.#warn(message),
       observe: (trace) => this.#observer.request(trace),
+      observeStart: (trace) => this.#observer.requestStarted(trace),
       metrics: { enable: () => this.#observer.enableMetrics(), page: () => this.#observer.page() },
     });
     return this.#graph.root as Instance;
+  }
+
+  #warn(message: string): void {
+    if (!this.#observer.warn(message)) this.#environment.warn(message);
   }
 
   async #start(): Promise<void> {
@@ -288,18 +313,7 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
   async #begin(cancel: CancelToken): Promise<void> {
     if (this.#stopping !== undefined) throw shuttingDown();
     this.#inFlight.add(cancel);
-    cancel.onEnd(() => {
-      this.#inFlight.delete(cancel);
-      if (this.#inFlight.size === 0) this.#onIdle?.();
-    });
     if (this.#status !== "RUNNING") await this.start();
-  }
-
-  async #engineMetrics(): Promise<readonly EngineMetricsPage[]> {
-    const instances = [...(this.#graph?.instances.values() ?? [])];
-    return (
-      await Promise.all(instances.map(async (instance) => (await instance.engineMetrics?.()) ?? []))
-    ).flat();
   }
 
   async #serve(request: HttpRequest): Promise<HttpResponse> {
@@ -323,22 +337,11 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
     if (running !== undefined) await running.catch(() => undefined);
     const instances = [...(this.#graph?.instances.values() ?? [])];
     this.#status = "DELETING";
-    await this.#untilIdle(graceMs);
-    for (const token of this.#inFlight) token.cancel(shuttingDown());
+    await this.#inFlight.untilIdle(this.#environment.clock, graceMs);
+    this.#inFlight.cancel(shuttingDown());
     await Promise.all(instances.map(async (instance) => instance.shutdown?.()));
     this.#observer.stop();
     this.#status = "NOT_STARTED";
-  }
-
-  async #untilIdle(graceMs: number): Promise<void> {
-    if (this.#inFlight.size === 0) return;
-    await new Promise<void>((resolve) => {
-      const timer = this.#environment.clock.setTimer(resolve, graceMs, { keepAlive: true });
-      this.#onIdle = () => {
-        timer.cancel();
-        resolve();
-      };
-    });
   }
 }
 

@@ -18,6 +18,8 @@ export interface DeploymentContext {
   readonly warn: (message: string) => void;
   /** Takes note of a request that is over: what `app.explain` and the metrics know comes from here. */
   readonly observe: (trace: RequestTrace) => void;
+  /** Takes note of a request that has come: the same trace as in {@link observe}, which fills in as it goes on. */
+  readonly observeStart?: ((trace: RequestTrace) => void) | undefined;
   /** The application's metrics, for who serves them; undefined outside of an application. */
   readonly metrics?: MetricsPort | undefined;
 }

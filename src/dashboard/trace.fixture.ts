@@ -33,6 +33,7 @@ export function requestTrace(more: Partial<RequestTrace> = {}): RequestTrace {
     firstTokenMs: 40,
     endMs: 100,
     retries: 0,
+    retryCauses: [],
     legs: [
       legTrace("prefill", { sentMs: 5, answeredMs: 25, endMs: 25 }),
       legTrace("decode", { sentMs: 27, answeredMs: 40, endMs: 100 }),

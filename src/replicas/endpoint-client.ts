@@ -1,12 +1,10 @@
 import { buildConnector, Pool, type Dispatcher } from "undici";
 import type { ClientConfig } from "../config/client-config.ts";
 import type { Endpoint } from "../config/endpoint.ts";
-import { EngineConnectionError } from "../errors/engine-connection-error.ts";
 import type { EnginePhase } from "../errors/engine-error.ts";
-import { EngineTimeoutError } from "../errors/engine-timeout-error.ts";
-import { RequestError } from "../errors/request-error.ts";
-import { ServeLLMError } from "../errors/serve-llm-error.ts";
+import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import { EngineHeaders } from "./engine-headers.ts";
+import { toEngineError } from "./to-engine-error.ts";
 import { fixedHeaders } from "./fixed-headers.ts";
 import { joinSmallParts, sizeOfParts } from "./body-parts.ts";
 
@@ -305,7 +303,14 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
     const sink = this.#sink;
     if (sink === undefined) return;
     this.#endCall();
-    sink.onError(this.#toEngineError(error));
+    sink.onError(
+      toEngineError(error, {
+        phase: this.phase,
+        replica: this.#replica,
+        sent: this.sent,
+        connectTimeoutMs: this.#connectTimeoutMs,
+      }),
+    );
   }
 
   #deliverLast(): void {
@@ -322,27 +327,6 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
     if (!this.#wantsConnection) return;
     this.#wantsConnection = false;
     this.#demand.requests -= 1;
-  }
-
-  #toEngineError(error: Error): ServeLLMError {
-    if (ServeLLMError.isInstance(error)) return error;
-    const neverSent = !this.sent;
-    const { code } = error as { readonly code?: unknown };
-    if (code === "UND_ERR_INVALID_ARG") {
-      // Line breaks in a header or a path; undici refuses them, and no engine is to blame.
-      return new RequestError(
-        "The request can't be sent as HTTP: a header or the path has characters not allowed there.",
-        { cause: error },
-      );
-    }
-    if (code === "UND_ERR_CONNECT_TIMEOUT") {
-      const origin = { phase: "connect" as const, replica: this.#replica };
-      return new EngineTimeoutError(origin, "connectTimeoutMs", this.#connectTimeoutMs);
-    }
-    return new EngineConnectionError(
-      { phase: this.phase, replica: this.#replica },
-      { cause: error, neverSent },
-    );
   }
 }
 

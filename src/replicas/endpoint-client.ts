@@ -1,6 +1,7 @@
 import { buildConnector, Pool, type Dispatcher } from "undici";
 import type { ClientConfig } from "../config/client-config.ts";
 import type { Endpoint } from "../config/endpoint.ts";
+import { EngineConnectionError } from "../errors/engine-connection-error.ts";
 import type { EnginePhase } from "../errors/engine-error.ts";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import { EngineHeaders } from "./engine-headers.ts";

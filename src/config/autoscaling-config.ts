@@ -65,6 +65,7 @@ export interface AutoscalingOptions {
   readonly upscaleDelayS?: number | undefined;
   /** Default `mean`; case does not matter. */
   readonly aggregationFunction?: AggregationFunction | undefined;
+  /** Who decides how many replicas there are. Default: Ray's default policy. */
   readonly policy?: AutoscalingPolicyOptions | undefined;
 }
 

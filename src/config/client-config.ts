@@ -35,6 +35,7 @@ export interface ClientConfigInit {
   readonly apiKey?: string | undefined;
   /** Headers added to every request. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** TLS towards the engines. @default the system's certificate authorities */
   readonly tls?: ClientTlsConfig | undefined;
   /** Milliseconds to open a connection, > 0. @default 5000 */
   readonly connectTimeoutMs?: number | undefined;

@@ -66,6 +66,7 @@ export interface DeploymentConfigOptions {
   readonly healthCheckTimeoutS?: number | undefined;
   /** Autoscaling; `null` for none. Wins over `numReplicas`. Default null. */
   readonly autoscalingConfig?: AutoscalingOptions | null | undefined;
+  /** Which replica serves a request. Default: power of two choices. */
   readonly requestRouterConfig?: RequestRouterOptions | undefined;
   /** Kept for export. Default null. */
   readonly version?: string | null | undefined;
@@ -73,6 +74,7 @@ export interface DeploymentConfigOptions {
   readonly loggingConfig?: LoggingOptions | null | undefined;
   /** Tries to start a replica; more than 0. Default 20. */
   readonly maxConstructorRetryCount?: number | undefined;
+  /** Replicas that start together. Kept for export. Default null. */
   readonly gangSchedulingConfig?: GangSchedulingOptions | null | undefined;
   /** Kept for export. Names must be unique. Default null. */
   readonly deploymentActors?: readonly DeploymentActor[] | null | undefined;

@@ -29,6 +29,7 @@ export interface LLMDeploymentOptions extends Omit<DeploymentConfigOptions, "num
   readonly name?: string | undefined;
   /** A fixed number of replicas, or `"auto"` for autoscaling between 1 and 100. Not with `autoscalingConfig`. @default 1 */
   readonly numReplicas?: number | "auto" | null | undefined;
+  /** What a replica actor of Ray asks for. Kept for export. @default none */
   readonly rayActorOptions?: RayActorOptions | undefined;
   /** 1 to 100. Kept for export. */
   readonly maxReplicasPerNode?: number | null | undefined;
@@ -36,6 +37,7 @@ export interface LLMDeploymentOptions extends Omit<DeploymentConfigOptions, "num
 
 /** `callback_config` as a user gives it. Ray's `CallbackConfig`. Kept for export. */
 export interface CallbackConfigInit {
+  /** Class of the callback, or its import path. @default none */
   readonly callbackClass?: ClassReference | undefined;
   /** @default {} */
   readonly callbackKwargs?: Readonly<Record<string, unknown>> | undefined;
@@ -99,6 +101,7 @@ export interface LLMConfigInit {
   readonly logEngineMetrics?: boolean | null | undefined;
   /** Environment of the engine's processes (`envVars`, `pip` ...). Kept for export. @default none */
   readonly runtimeEnv?: Readonly<Record<string, unknown>> | null | undefined;
+  /** What runs where an engine starts. Kept for export. @default none */
   readonly callbackConfig?: CallbackConfigInit | undefined;
   /** Where the engines are. Ours. @default none: the builder or the command line must say */
   readonly endpoints?: EndpointsInit | undefined;

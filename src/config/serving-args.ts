@@ -36,6 +36,7 @@ export interface LLMServingArgs {
 
 /** Arguments of `buildDpOpenaiApp` as a user gives them. Ray's `DPOpenAiServingArgs`. */
 export interface DPOpenAiServingArgsInit {
+  /** The model; its `engineKwargs.data_parallel_size` says how many ranks it has. */
   readonly llmConfig: LLMConfigSource;
   /** @default `OpenAiIngress`, no further arguments */
   readonly ingressClsConfig?: IngressClsConfig | undefined;

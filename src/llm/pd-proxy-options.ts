@@ -47,6 +47,7 @@ export interface PDProxyOptions {
   readonly kvHostAllowlist?: readonly string[] | undefined;
   /** How often one request may be tried again after a failure, before its first byte. 0 or more. @default 2 */
   readonly maxRetries?: number | undefined;
+  /** How much of the traffic may be tries again, so that an outage is not made worse by them. @default a tenth */
   readonly retryBudget?: Partial<RetryBudgetOptions> | undefined;
   /**
    * Prompts shorter than this many characters skip prefill. `null` disaggregates every prompt, as Ray does.

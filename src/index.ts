@@ -16,7 +16,8 @@ export { DPServer } from "./llm/dp-server.ts";
 export { LLMServer, type LLMServerArguments } from "./llm/llm-server.ts";
 export { OpenAiIngress, type IngressRequest, type OpenAiIngressArguments } from "./ingress/openai-ingress.ts";
 export { makeIngress, type IngressClass } from "./ingress/make-ingress.ts";
-export type { Route, RouteMap } from "./ingress/routes.ts";
+export type { AdminOptions } from "./ingress/admin-calls.ts";
+export type { Route, RouteMap, RouteTarget } from "./ingress/routes.ts";
 
 // Configuration.
 export { LLMConfig, type CheckpointConfig, type MultiplexConfig } from "./config/llm-config.ts";
@@ -97,7 +98,8 @@ export {
 } from "./scaling-targets/vllm-processes.ts";
 
 // Applications, and what they are made of.
-export { Application, type HandleOf } from "./serve/application.ts";
+export { Application } from "./serve/application.ts";
+export type { HandleOf } from "./serve/application-part.ts";
 export type {
   ApplicationStatus,
   ApplicationStatusOverview,
@@ -124,7 +126,14 @@ export type {
   ReplicaStatus,
 } from "./serve/deployment-context.ts";
 export type { RunningApplication, RunOptions } from "./serve/run.ts";
+export type { ApplicationReference } from "./builders/get-deployment-handle.ts";
 export { LLMHandle, type CallOptions } from "./llm/llm-handle.ts";
+export type {
+  EngineCommandInit,
+  EngineCommandName,
+  EngineCommandOption,
+  EngineCommandResult,
+} from "./llm/engine-commands.ts";
 export type { LLMRequest } from "./llm/llm-request.ts";
 export type { CompleteResponse, LLMResponse, StreamingResponse } from "./llm/llm-response.ts";
 export type { LLMServerProtocol } from "./llm/llm-server-protocol.ts";
@@ -227,3 +236,26 @@ export type {
   StreamOptions,
   Usage,
 } from "./protocol/openai-types.ts";
+export type {
+  AudioRequest,
+  AudioTranscription,
+  AudioTranscriptionChunk,
+  DetokenizeRequest,
+  DetokenizeResponse,
+  EmbeddingRequest,
+  EmbeddingResponse,
+  ForwardedRequest,
+  MessagesEvent,
+  MessagesRequest,
+  MessagesResponse,
+  MessageTokenCount,
+  RerankRequest,
+  RerankResponse,
+  ResponsesEvent,
+  ResponsesRequest,
+  ResponsesResponse,
+  ScoreRequest,
+  ScoreResponse,
+  TokenizeRequest,
+  TokenizeResponse,
+} from "./protocol/forwarded-types.ts";

@@ -1,4 +1,4 @@
-import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 
 import { afterEach, describe, expect, it } from "vitest";
 
@@ -7,17 +7,14 @@ import { buildPdOpenaiApp } from "../src/builders/build-pd-openai-app.ts";
 import { makeIngress } from "../src/ingress/make-ingress.ts";
 import { OpenAiIngress } from "../src/ingress/openai-ingress.ts";
 import type { Application } from "../src/serve/application.ts";
-import { type Ask, errorIn, type OpenDoor, post, readStream, serveListener, until } from "./door-fixtures.ts";
-
-/** What an engine got. */
-interface Received {
-  readonly path: string;
-  readonly headers: IncomingMessage["headers"];
-  readonly body: Buffer;
-  closed: boolean;
-}
-
-type Answer = (response: ServerResponse, received: Received) => void;
+import { type Ask, errorIn, post, readStream, until } from "./door-fixtures.ts";
+import {
+  events,
+  json,
+  scriptedEngine,
+  type ScriptedAnswer,
+  type ScriptedEngine,
+} from "./support/scripted-engine.ts";
 
 const cleanups: (() => Promise<void>)[] = [];
 
@@ -25,34 +22,10 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
 });
 
-/** An engine that answers each model request with the next of these, then with the last again. */
-async function engine(
-  ...answers: readonly Answer[]
-): Promise<{ readonly url: string; readonly received: Received[] }> {
-  const received: Received[] = [];
-  const listener: RequestListener = (request, response) => {
-    const parts: Buffer[] = [];
-    request.on("data", (part: Buffer) => parts.push(part));
-    request.on("end", () => {
-      // Background checks of the library.
-      if (request.method === "GET") {
-        response.writeHead(404).end();
-        return;
-      }
-      const entry = {
-        path: request.url!,
-        headers: request.headers,
-        body: Buffer.concat(parts),
-        closed: false,
-      };
-      received.push(entry);
-      response.on("close", () => (entry.closed = true));
-      answers[Math.min(received.length, answers.length) - 1]!(response, entry);
-    });
-  };
-  const open: OpenDoor = await serveListener(listener);
-  cleanups.push(() => Promise.resolve(open[Symbol.asyncDispose]()));
-  return { url: `http://127.0.0.1:${open.port}`, received };
+async function engine(...answers: readonly ScriptedAnswer[]): Promise<ScriptedEngine> {
+  const made = await scriptedEngine(...answers);
+  cleanups.push(() => Promise.resolve(made[Symbol.asyncDispose]()));
+  return made;
 }
 
 function askerOf(app: Application<OpenAiIngress>): Ask {
@@ -69,22 +42,6 @@ function serve(
   const config = { modelLoadingConfig: { modelId: "m" }, endpoints: urls, ...fields };
   return askerOf(buildOpenaiApp({ llmConfigs: [config], ingressClsConfig: { ingressCls } }));
 }
-
-const json =
-  (value: unknown, status = 200): Answer =>
-  (response) => {
-    response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(value));
-  };
-
-/** An event stream of these texts; it ends orderly unless `cut`. */
-const events =
-  (texts: readonly string[], cut = false): Answer =>
-  (response) => {
-    response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8" });
-    for (const text of texts) response.write(text);
-    if (cut) response.write("", () => response.destroy());
-    else response.end();
-  };
 
 const created = 'event: response.created\ndata: {"type":"response.created","response":{"error":null}}\n\n';
 const delta =

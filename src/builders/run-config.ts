@@ -3,6 +3,7 @@ import type { AddressInfo } from "node:net";
 
 import { RequestError } from "../errors/request-error.ts";
 import { toOpenAIError } from "../protocol/openai-error.ts";
+import type { Application } from "../serve/application.ts";
 import type { ApplicationStatusOverview, ShutdownOptions } from "../serve/application-status.ts";
 import {
   type LoadConfigOptions,
@@ -73,6 +74,11 @@ export async function runConfig(
   };
   running.add(result);
   return result;
+}
+
+/** The application of this name among those that `runConfig` started, while it runs. */
+export function configApplicationNamed(name: string): Application | undefined {
+  return [...running].flatMap(({ applications }) => applications).find((each) => each.name === name)?.app;
 }
 
 /** State of everything `runConfig` started, by application name. */

@@ -1,6 +1,7 @@
 import type { ApplicationStatusOverview, ShutdownOptions } from "../serve/application-status.ts";
 import { deployment } from "../serve/deployment.ts";
 import { run, shutdown, status } from "../serve/run.ts";
+import { getAppHandle, getDeploymentHandle } from "./get-deployment-handle.ts";
 import { loadConfig } from "./load-config.ts";
 import { configStatus, runConfig, shutdownConfigs } from "./run-config.ts";
 
@@ -14,6 +15,10 @@ export interface Serve {
   readonly loadConfig: typeof loadConfig;
   /** Starts every application of a Ray Serve config file on one port. Ray's `serve deploy`. */
   readonly runConfig: typeof runConfig;
+  /** Calls one deployment of an application without HTTP. Ray's `serve.get_deployment_handle`. */
+  readonly getDeploymentHandle: typeof getDeploymentHandle;
+  /** Calls a running application without HTTP. Ray's `serve.get_app_handle`. */
+  readonly getAppHandle: typeof getAppHandle;
   /** State of everything that `run` and `runConfig` started. Ray's `serve.status()`. */
   status(): { readonly applications: Readonly<Record<string, ApplicationStatusOverview>> };
   /** Stops everything that `run` and `runConfig` started. Ray's `serve.shutdown()`. */
@@ -26,6 +31,8 @@ export const serve: Serve = {
   run,
   loadConfig,
   runConfig,
+  getDeploymentHandle,
+  getAppHandle,
   status: () => ({ applications: { ...status().applications, ...configStatus() } }),
   async shutdown(options) {
     await Promise.all([shutdown(options), shutdownConfigs(options)]);

@@ -22,7 +22,7 @@ export interface JsonBody {
  * @throws RequestError 400 naming every field at fault, what was expected and what kind of thing came
  */
 export function parseJsonBody(bytes: Uint8Array, rules: JsonRules): JsonBody {
-  const body = scan(withoutByteOrderMark(bytes));
+  const body = scanJson(bytes);
   refuseInternalFields(body);
   checkFields(body, rules.fields, rules.required);
   const model = body.value("model");
@@ -35,7 +35,9 @@ export function parseJsonBody(bytes: Uint8Array, rules: JsonRules): JsonBody {
   };
 }
 
-function scan(bytes: Uint8Array): JsonObjectIndex {
+/** The fields of a body that must be a JSON object. @throws RequestError 400 */
+export function scanJson(received: Uint8Array): JsonObjectIndex {
+  const bytes = withoutByteOrderMark(received);
   if (bytes.byteLength === 0) throw invalidJson("the body is empty, expected a JSON object");
   if (!isUtf8(bytes)) throw invalidJson("the body is not UTF-8");
   try {

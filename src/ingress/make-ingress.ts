@@ -11,7 +11,7 @@ export type IngressClass = typeof OpenAiIngress;
  *
  * @param options.routes method name to route; added to the class's own routes, which a route of the same method
  *   replaces
- * @throws ConfigurationError when a route names a method the class does not have and does not go to `decode`
+ * @throws ConfigurationError when a route names a method the class does not have and does not go to engines
  */
 export function makeIngress<Class extends IngressClass>(
   ingressClass: Class,
@@ -21,7 +21,7 @@ export function makeIngress<Class extends IngressClass>(
   const issues: ConfigIssue[] = [];
   for (const [name, { goesTo }] of Object.entries(routes)) {
     const has = name in ingressClass.prototype;
-    if (goesTo === "decode" && !has) continue;
+    if ((goesTo === "decode" || goesTo === "every-engine") && !has) continue;
     if (typeof (ingressClass.prototype as unknown as Record<string, unknown>)[name] !== "function") {
       const message = `${ingressClass.name} has no method "${name}"`;
       issues.push({ path: ["routes", name], message, type: "value_error" });

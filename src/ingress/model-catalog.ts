@@ -24,13 +24,17 @@ interface AdapterList {
 export class ModelCatalog {
   readonly #servers: ReadonlyMap<string, LLMServerProtocol>;
   readonly #cards: ReadonlyMap<string, ServedModelCard>;
-  readonly #context: DeploymentContext;
+  readonly #context: Pick<DeploymentContext, "clock" | "warn">;
   readonly #listAdapters: ListLoraAdapters | undefined;
   readonly #createdS: number;
   readonly #adapters = new Map<string, AdapterList>();
 
   /** @throws ConfigurationError when there is no model, or two have one id */
-  constructor(models: ServedModels, listAdapters: ListLoraAdapters | undefined, context: DeploymentContext) {
+  constructor(
+    models: ServedModels,
+    listAdapters: ListLoraAdapters | undefined,
+    context: Pick<DeploymentContext, "clock" | "warn">,
+  ) {
     this.#servers = serversById(models);
     this.#listAdapters = listAdapters;
     this.#context = context;

@@ -5,11 +5,11 @@ import { ingressDeploymentOptions } from "../config/server-options.ts";
 import { RequestError } from "../errors/request-error.ts";
 import type { GenerateMethod } from "../kv-transfer/kv-connector.ts";
 import type { ForwardRequest } from "../llm/forward-request.ts";
-import { LLMHandle } from "../llm/llm-handle.ts";
+import type { LLMHandle } from "../llm/llm-handle.ts";
 import type { LLMResponse } from "../llm/llm-response.ts";
 import type { LLMServerProtocol } from "../llm/llm-server-protocol.ts";
 import type { ListLoraAdapters } from "../llm/lora-listing.ts";
-import type { BeginRequest } from "../serve/application.ts";
+import type { BeginRequest } from "../serve/application-part.ts";
 import type { RequestTrace } from "../observability/request-trace.ts";
 import type {
   DeploymentContext,
@@ -18,13 +18,14 @@ import type {
 } from "../serve/deployment-context.ts";
 import type { DeploymentInit } from "../serve/deployment.ts";
 import { headersToForward, refuseInternalHeaders, sessionIdOf } from "./client-field-policy.ts";
+import { AdminCalls, type AdminOptions, adminRoutes, withoutUnguarded } from "./admin-calls.ts";
 import { type CorsOptions, CorsPolicy } from "./cors-policy.ts";
 import { eventStreamResponse } from "./event-stream-response.ts";
-import { parseFormBody } from "./form-body.ts";
+import { type ForwardedContent, noContent, readForwardedContent } from "./forwarded-content.ts";
 import { parseGenerationBody, type RequestLimits } from "./generation-request.ts";
-import { parseJsonBody } from "./json-body.ts";
 import { errorResponse, jsonResponse, withHeaders } from "./json-response.ts";
 import { ModelCatalog, type ServedModels } from "./model-catalog.ts";
+import { modelHandle } from "./model-handle.ts";
 import { readRequestBody } from "./request-body.ts";
 import { clientRequestId } from "./request-id.ts";
 import { metricsRoute } from "./metrics-route.ts";
@@ -55,6 +56,11 @@ export interface OpenAiIngressArguments {
    * URLs. @default false
    */
   readonly routeHeader?: boolean | undefined;
+  /**
+   * Adds routes that go to every engine: `/sleep`, `/wake_up`, `/is_sleeping`, `/pause`, `/resume`, `/is_paused`,
+   * `/reset_prefix_cache`, `/start_profile`, `/stop_profile`. @default none of them is served
+   */
+  readonly admin?: AdminOptions | undefined;
 }
 
 /** An HTTP request on its way through the ingress. */
@@ -90,6 +96,7 @@ export class OpenAiIngress implements DeploymentInstance {
   readonly #cors: CorsPolicy | undefined;
   readonly #bodyLimits: BodyLimits;
   readonly #requestLimits: RequestLimits | undefined;
+  readonly #admin: AdminCalls | undefined;
   readonly #routeHeader: boolean;
   readonly #sessionHeader: string = readEnvironment().sessionIdHeader;
 
@@ -98,7 +105,7 @@ export class OpenAiIngress implements DeploymentInstance {
     return ingressDeploymentOptions(llmConfigs, readEnvironment().deploymentDefaults) as DeploymentInit;
   }
 
-  /** @throws ConfigurationError when the models, `cors` or `metricsPath` are not usable */
+  /** @throws ConfigurationError when the models, the routes, `cors`, `admin` or `metricsPath` are not usable */
   constructor(args: OpenAiIngressArguments, context: DeploymentContext) {
     this.context = context;
     this.#models = new ModelCatalog(args.llmDeployments, args.listLoraAdapters, context);
@@ -112,9 +119,11 @@ export class OpenAiIngress implements DeploymentInstance {
     this.#cors = args.cors === undefined ? undefined : new CorsPolicy(args.cors);
     this.#routeHeader = args.routeHeader === true;
     const { routes } = this.constructor as typeof OpenAiIngress;
-    this.#table = new RouteTable(
-      args.metricsPath === undefined ? routes : { ...routes, metrics: metricsRoute(args.metricsPath) },
-    );
+    this.#admin = args.admin === undefined ? undefined : new AdminCalls(args.admin, context.clock);
+    this.#table = new RouteTable({
+      ...(this.#admin === undefined ? withoutUnguarded(routes) : { ...adminRoutes, ...routes }),
+      ...(args.metricsPath === undefined ? {} : { metrics: metricsRoute(args.metricsPath) }),
+    });
     if (args.metricsPath !== undefined) context.metrics?.enable();
   }
 
@@ -203,11 +212,14 @@ export class OpenAiIngress implements DeploymentInstance {
 
   /** @internal The in-process handle of the application. */
   createHandle(begin: BeginRequest): LLMHandle {
-    return new LLMHandle({
+    const { routes } = this.constructor as typeof OpenAiIngress;
+    return modelHandle({
       begin,
-      random: this.context.random,
-      parse: (body, method) => parseGenerationBody(body, method, this.#requestLimits),
+      context: this.context,
+      models: this.#models,
       serverFor: (model) => this.serverFor(model),
+      limits: this.#requestLimits,
+      routes,
     });
   }
 
@@ -243,7 +255,8 @@ export class OpenAiIngress implements DeploymentInstance {
     const admitted = this.admit(ingressRequest);
     if (admitted !== undefined) await admitted;
     const handler = (this as unknown as Readonly<Record<string, RouteHandler | undefined>>)[name];
-    return handler === undefined ? this.forward(ingressRequest) : handler.call(this, ingressRequest);
+    if (handler !== undefined) return handler.call(this, ingressRequest);
+    return route.goesTo === "every-engine" ? this.#administer(ingressRequest) : this.forward(ingressRequest);
   }
 
   async #generate(request: IngressRequest, method: GenerateMethod): Promise<HttpResponse> {
@@ -254,6 +267,14 @@ export class OpenAiIngress implements DeploymentInstance {
     request.cancel.throwIfCancelled();
     const response = await server[method]({ method, ...parsed, ...this.#callFields(request, model, server) });
     return toHttpResponse(response, request.route);
+  }
+
+  #administer(request: IngressRequest): Promise<HttpResponse> {
+    return this.#admin!.answer(
+      request,
+      () => readRequestBody(request, "json", this.#bodyLimits),
+      (model) => this.serverFor(model),
+    );
   }
 
   #callFields(request: IngressRequest, model: string | undefined, server: LLMServerProtocol): CallFields {
@@ -269,16 +290,9 @@ export class OpenAiIngress implements DeploymentInstance {
 
   async #readContent(request: IngressRequest): Promise<ForwardedContent> {
     const rules = request.route.body;
-    if (rules === undefined) {
-      return { model: undefined, stream: false, priority: 0, contentType: undefined, bytes: undefined };
-    }
+    if (rules === undefined) return noContent;
     const bytes = await readRequestBody(request, rules.kind, this.#bodyLimits);
-    if (rules.kind === "form") {
-      const contentType = request.header("content-type") ?? "";
-      return { ...(await parseFormBody(bytes, contentType, rules)), priority: 0, contentType, bytes };
-    }
-    const { body, model, stream, priority } = parseJsonBody(bytes, rules);
-    return { model, stream, priority, contentType: "application/json", bytes: body.bytes };
+    return readForwardedContent(bytes, request.header("content-type") ?? "", rules);
   }
 }
 
@@ -286,14 +300,6 @@ type CallFields = Pick<
   ForwardRequest,
   "modelId" | "requestId" | "sessionId" | "forwardHeaders" | "cancel" | "onTrace"
 >;
-
-interface ForwardedContent {
-  readonly model: string | undefined;
-  readonly stream: boolean;
-  readonly priority: number;
-  readonly contentType: string | undefined;
-  readonly bytes: Uint8Array | undefined;
-}
 
 /** Of an engine's headers only the content type gets to the client. */
 function toHttpResponse(response: LLMResponse, route: Route): HttpResponse {

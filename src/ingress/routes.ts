@@ -1,3 +1,4 @@
+import { ConfigurationError, type ConfigIssue } from "../errors/configuration-error.ts";
 import { formRules, type FormRules, jsonRules, type JsonRules } from "./body-rules.ts";
 import type { FailureFormat } from "./stream-failure.ts";
 
@@ -8,7 +9,9 @@ export type RouteTarget =
   /** The same method, which hands it to prefill and decode. */
   | "prefill-decode"
   /** To a decode engine as it came (to the model's own engines without disaggregation). */
-  | "decode";
+  | "decode"
+  /** To every engine of the model, prefill and decode, when the ingress has `admin` and its guard agrees. */
+  | "every-engine";
 
 /** Where a method of an ingress class is served, or which requests go to an engine as they come. */
 export interface Route {
@@ -33,7 +36,8 @@ export type RouteMap = Readonly<Record<string, Route>>;
 
 /**
  * The routes of {@link OpenAiIngress}. Read this table to know the API. Mirrors Ray's `DEFAULT_ENDPOINTS`, and adds
- * what clients of vLLM expect. Routes that administer an engine (sleep, profile, reset) are not among them.
+ * what clients of vLLM expect. Routes that administer engines (sleep, profile, reset) come with `admin`, from
+ * `admin-calls.ts`.
  */
 export const defaultRoutes = {
   models: { method: "GET", path: "/v1/models" },
@@ -121,16 +125,24 @@ export class RouteTable {
   readonly #exact = new Map<string, Methods>();
   readonly #prefixes = new Map<string, Methods>();
 
+  /** @throws ConfigurationError when two routes have one method and path */
   constructor(routes: RouteMap) {
+    const issues: ConfigIssue[] = [];
     for (const [name, route] of Object.entries(routes)) {
       for (const path of typeof route.path === "string" ? [route.path] : route.path) {
         const isPrefix = path.endsWith(parameterSuffix);
         const table = isPrefix ? this.#prefixes : this.#exact;
         const key = isPrefix ? path.slice(0, -parameterSuffix.length) : path;
         const methods: Methods = table.get(key) ?? new Map();
+        const other = methods.get(route.method)?.name;
+        if (other !== undefined) {
+          const message = `${route.method} ${path} is already served by "${other}"`;
+          issues.push({ path: ["routes", name], message, type: "value_error" });
+        }
         table.set(key, methods.set(route.method, { name, route, path }));
       }
     }
+    if (issues.length > 0) throw new ConfigurationError("The routes of an ingress", issues);
   }
 
   /** @param path as it came: nothing is normalised, so that nothing can be smuggled past the table */

@@ -1,12 +1,29 @@
-import { EngineResponseError } from "../errors/engine-response-error.ts";
-import { EngineStreamError } from "../errors/engine-stream-error.ts";
-import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
 import { type CancelToken, tokenFromSignal } from "../internal/cancel-token.ts";
-import { iterateBytes } from "../internal/iterate-bytes.ts";
+import type { Clock } from "../internal/clock.ts";
 import type { Random } from "../internal/random.ts";
 import type { GenerateMethod } from "../kv-transfer/kv-connector.ts";
-import { decodeEventStream } from "../protocol/chunk-decoder.ts";
-import type { JsonObjectIndex } from "../protocol/json-object-index.ts";
+import type {
+  AudioRequest,
+  AudioTranscription,
+  AudioTranscriptionChunk,
+  DetokenizeRequest,
+  DetokenizeResponse,
+  EmbeddingRequest,
+  EmbeddingResponse,
+  MessagesEvent,
+  MessagesRequest,
+  MessagesResponse,
+  MessageTokenCount,
+  RerankRequest,
+  RerankResponse,
+  ResponsesEvent,
+  ResponsesRequest,
+  ResponsesResponse,
+  ScoreRequest,
+  ScoreResponse,
+  TokenizeRequest,
+  TokenizeResponse,
+} from "../protocol/forwarded-types.ts";
 import type {
   ChatCompletion,
   ChatCompletionChunk,
@@ -14,9 +31,20 @@ import type {
   Completion,
   CompletionChunk,
   CompletionRequest,
+  ModelCard,
+  ModelList,
 } from "../protocol/openai-types.ts";
-import type { BeginRequest } from "../serve/application.ts";
-import type { LLMResponse } from "./llm-response.ts";
+import type { BeginRequest } from "../serve/application-part.ts";
+import {
+  commandEngines,
+  type EngineCommandInit,
+  type EngineCommandName,
+  type EngineCommandResult,
+  engineCommands,
+} from "./engine-commands.ts";
+import type { ForwardRequest } from "./forward-request.ts";
+import { completeAnswer, type SendCall, streamedAnswer } from "./handle-calls.ts";
+import type { LLMRequest } from "./llm-request.ts";
 import type { LLMServerProtocol } from "./llm-server-protocol.ts";
 
 /** Options of one call. */
@@ -29,26 +57,52 @@ export interface CallOptions {
   readonly sessionId?: string | undefined;
 }
 
-/** @internal What a handle is made from. */
+/** Calls that go to an engine as they come; each is also a route of the ingress, and a method of {@link LLMHandle}. */
+export type ForwardedCallName =
+  | "embeddings"
+  | "score"
+  | "rerank"
+  | "tokenize"
+  | "detokenize"
+  | "transcriptions"
+  | "translations"
+  | "responses"
+  | "messages"
+  | "countMessageTokens";
+
+/** @internal What a handle is made from. Bodies are read and checked as over HTTP. */
 export interface LLMHandleInit {
   readonly begin: BeginRequest;
   readonly random: Random;
-  /** Reads and checks a body as over HTTP. */
-  readonly parse: (body: Uint8Array, method: GenerateMethod) => ParsedCall;
+  readonly clock: Clock;
+  readonly readGeneration: (body: object, method: GenerateMethod) => ReadGeneration;
+  readonly readForwarded: (body: object, name: ForwardedCallName) => Promise<ReadForwarded>;
   readonly serverFor: (model: string | undefined) => LLMServerProtocol;
+  readonly listModels: () => Promise<readonly object[]>;
+  readonly modelCard: (id: string) => Promise<object>;
 }
 
-/** @internal */
-export interface ParsedCall {
-  readonly body: JsonObjectIndex;
+type CallFields = "modelId" | "requestId" | "sessionId" | "forwardHeaders" | "cancel" | "onTrace" | "method";
+
+/** @internal The part of a generation request that its body says; `model` as the client named it. */
+export interface ReadGeneration extends Omit<LLMRequest, CallFields> {
   readonly model: string | undefined;
-  readonly stream: boolean;
-  readonly expectedChoices: number;
-  readonly priority: number;
 }
+
+/** @internal The part of a forwarded request that its body and its route say. */
+export interface ReadForwarded extends Omit<ForwardRequest, CallFields> {
+  readonly model: string | undefined;
+}
+
+type Streamed = { readonly stream: true };
+type Whole = { readonly stream?: false | null };
 
 /**
- * Calls a model without HTTP: the same checks, the same routing, the same results as parsed objects.
+ * Calls models without HTTP: the same checks, the same routing, the same results as parsed objects. Every method throws
+ * a ServeLLMError where HTTP has an error body. With `stream: true` a method gives the events as they come and throws
+ * while they are read; leaving the loop stops the engines.
+ *
+ * Mirrors Ray's handles (`handle.options(stream=True).chat.remote(request)`).
  *
  * @example for await (const chunk of app.handle.chat({ model, messages, stream: true })) { ... }
  */
@@ -59,106 +113,159 @@ export class LLMHandle {
     this.#init = init;
   }
 
-  /**
-   * `POST /v1/chat/completions`. With `stream: true` the chunks as they come; leaving the loop stops the engines.
-   *
-   * @throws ServeLLMError; with `stream: true` while iterating
-   */
-  chat(
-    body: ChatCompletionRequest & { readonly stream: true },
+  /** `POST /v1/chat/completions` */
+  chat(body: ChatCompletionRequest & Streamed, options?: CallOptions): AsyncIterable<ChatCompletionChunk>;
+  chat(body: ChatCompletionRequest & Whole, options?: CallOptions): Promise<ChatCompletion>;
+  chat(body: ChatCompletionRequest, options?: CallOptions): unknown {
+    return this.#generate("chat", body, options);
+  }
+
+  /** `POST /v1/completions` */
+  completions(body: CompletionRequest & Streamed, options?: CallOptions): AsyncIterable<CompletionChunk>;
+  completions(body: CompletionRequest & Whole, options?: CallOptions): Promise<Completion>;
+  completions(body: CompletionRequest, options?: CallOptions): unknown {
+    return this.#generate("completions", body, options);
+  }
+
+  /** `POST /v1/embeddings` */
+  embeddings(body: EmbeddingRequest, options?: CallOptions): Promise<EmbeddingResponse> {
+    return this.#forward("embeddings", body, options) as Promise<EmbeddingResponse>;
+  }
+
+  /** `POST /v1/score` */
+  score(body: ScoreRequest, options?: CallOptions): Promise<ScoreResponse> {
+    return this.#forward("score", body, options) as Promise<ScoreResponse>;
+  }
+
+  /** `POST /v1/rerank` */
+  rerank(body: RerankRequest, options?: CallOptions): Promise<RerankResponse> {
+    return this.#forward("rerank", body, options) as Promise<RerankResponse>;
+  }
+
+  /** `POST /tokenize` */
+  tokenize(body: TokenizeRequest, options?: CallOptions): Promise<TokenizeResponse> {
+    return this.#forward("tokenize", body, options) as Promise<TokenizeResponse>;
+  }
+
+  /** `POST /detokenize` */
+  detokenize(body: DetokenizeRequest, options?: CallOptions): Promise<DetokenizeResponse> {
+    return this.#forward("detokenize", body, options) as Promise<DetokenizeResponse>;
+  }
+
+  /** `POST /v1/audio/transcriptions`. A string for the text formats. */
+  transcriptions(
+    body: AudioRequest & Streamed,
     options?: CallOptions,
-  ): AsyncIterable<ChatCompletionChunk>;
-  chat(
-    body: ChatCompletionRequest & { readonly stream?: false | null },
+  ): AsyncIterable<AudioTranscriptionChunk>;
+  transcriptions(
+    body: AudioRequest & Whole & { readonly response_format: "text" | "srt" | "vtt" },
     options?: CallOptions,
-  ): Promise<ChatCompletion>;
-  chat(
-    body: ChatCompletionRequest,
-    options: CallOptions = {},
-  ): AsyncIterable<ChatCompletionChunk> | Promise<ChatCompletion> {
-    return body.stream === true
-      ? this.#stream<ChatCompletionChunk>("chat", body, options)
-      : this.#complete<ChatCompletion>("chat", body, options);
+  ): Promise<string>;
+  transcriptions(body: AudioRequest & Whole, options?: CallOptions): Promise<AudioTranscription>;
+  transcriptions(body: AudioRequest, options?: CallOptions): unknown {
+    return this.#forward("transcriptions", body, options);
+  }
+
+  /** `POST /v1/audio/translations`. A string for the text formats. */
+  translations(body: AudioRequest & Streamed, options?: CallOptions): AsyncIterable<AudioTranscriptionChunk>;
+  translations(
+    body: AudioRequest & Whole & { readonly response_format: "text" | "srt" | "vtt" },
+    options?: CallOptions,
+  ): Promise<string>;
+  translations(body: AudioRequest & Whole, options?: CallOptions): Promise<AudioTranscription>;
+  translations(body: AudioRequest, options?: CallOptions): unknown {
+    return this.#forward("translations", body, options);
+  }
+
+  /** `POST /v1/responses` */
+  responses(body: ResponsesRequest & Streamed, options?: CallOptions): AsyncIterable<ResponsesEvent>;
+  responses(body: ResponsesRequest & Whole, options?: CallOptions): Promise<ResponsesResponse>;
+  responses(body: ResponsesRequest, options?: CallOptions): unknown {
+    return this.#forward("responses", body, options);
+  }
+
+  /** `POST /v1/messages` */
+  messages(body: MessagesRequest & Streamed, options?: CallOptions): AsyncIterable<MessagesEvent>;
+  messages(body: MessagesRequest & Whole, options?: CallOptions): Promise<MessagesResponse>;
+  messages(body: MessagesRequest, options?: CallOptions): unknown {
+    return this.#forward("messages", body, options);
+  }
+
+  /** `POST /v1/messages/count_tokens` */
+  countMessageTokens(body: MessagesRequest & Whole, options?: CallOptions): Promise<MessageTokenCount> {
+    return this.#forward("countMessageTokens", body, options) as Promise<MessageTokenCount>;
+  }
+
+  /** `GET /v1/models` */
+  async models(): Promise<ModelList> {
+    return { object: "list", data: (await this.#init.listModels()) as ModelCard[] };
+  }
+
+  /** `GET /v1/models/{model}` */
+  async modelData(model: string): Promise<ModelCard> {
+    return (await this.#init.modelCard(model)) as ModelCard;
   }
 
   /**
-   * `POST /v1/completions`. With `stream: true` the chunks as they come; leaving the loop stops the engines.
+   * Tells every engine of a model to sleep, wake up, reset its prefix cache and so on. Unlike over HTTP no guard is
+   * asked. Ray's `sleep`, `wakeup`, `reset_prefix_cache` ... of a handle.
    *
-   * @throws ServeLLMError; with `stream: true` while iterating
+   * @returns what each engine said, failures included
+   * @throws RequestError for an unknown model or deployment, DeploymentUnavailableError when no engine is known
    */
-  completions(
-    body: CompletionRequest & { readonly stream: true },
-    options?: CallOptions,
-  ): AsyncIterable<CompletionChunk>;
-  completions(
-    body: CompletionRequest & { readonly stream?: false | null },
-    options?: CallOptions,
-  ): Promise<Completion>;
-  completions(
-    body: CompletionRequest,
-    options: CallOptions = {},
-  ): AsyncIterable<CompletionChunk> | Promise<Completion> {
-    return body.stream === true
-      ? this.#stream<CompletionChunk>("completions", body, options)
-      : this.#complete<Completion>("completions", body, options);
-  }
-
-  async #complete<Result>(method: GenerateMethod, body: object, options: CallOptions): Promise<Result> {
-    const token = tokenFromSignal(options.signal);
+  async commandEngines(
+    name: EngineCommandName,
+    init: EngineCommandInit & { readonly model?: string | undefined } = {},
+    options: Pick<CallOptions, "signal"> = {},
+  ): Promise<readonly EngineCommandResult[]> {
+    const { begin, clock, serverFor } = this.#init;
+    const cancel = tokenFromSignal(options.signal);
     try {
-      const response = await this.#call(method, body, options, token);
-      if (response.kind === "stream") throw new TypeError("Expected a complete answer, got a stream.");
-      return JSON.parse(Buffer.from(response.body).toString()) as Result;
+      await begin(cancel);
+      const { enginePools = [] } = serverFor(init.model);
+      return await commandEngines(enginePools, engineCommands[name], init, { clock, cancel });
     } finally {
-      token.end();
+      cancel.end();
     }
   }
 
-  async *#stream<Chunk>(
-    method: GenerateMethod,
-    body: object,
-    options: CallOptions,
-  ): AsyncGenerator<Chunk, void, undefined> {
-    const token = tokenFromSignal(options.signal);
-    try {
-      const response = await this.#call(method, body, options, token);
-      if (response.kind === "complete") {
-        yield JSON.parse(Buffer.from(response.body).toString()) as Chunk;
-        return;
-      }
-      const bytes = iterateBytes(response.source, () => {
-        token.cancel(new RequestCancelledError("the caller stopped reading"));
-      });
-      const origin = { phase: "stream" as const, replica: "" };
-      yield* decodeEventStream<Chunk>(bytes, {
-        errorFromEvent: (errorBody, status) => new EngineResponseError(origin, status, errorBody),
-        errorFromMalformed: (cause) => new EngineStreamError(origin, "malformed", { cause }),
-      });
-    } finally {
-      token.end();
-    }
-  }
-
-  async #call(
-    method: GenerateMethod,
-    body: object,
-    options: CallOptions,
-    token: CancelToken,
-  ): Promise<LLMResponse> {
-    await this.#init.begin(token);
-    const parsed = this.#init.parse(Buffer.from(JSON.stringify(body)), method);
-    const server = this.#init.serverFor(parsed.model);
-    return server[method]({
-      method,
-      body: parsed.body,
-      modelId: parsed.model ?? server.llmConfig.modelId,
-      stream: parsed.stream,
-      requestId: options.requestId ?? this.#init.random.id(),
-      sessionId: options.sessionId,
-      priority: parsed.priority,
-      expectedChoices: parsed.expectedChoices,
-      forwardHeaders: [],
-      cancel: token,
+  #generate(method: GenerateMethod, body: GenerationBody, options: CallOptions = {}): unknown {
+    return this.#answer(body, options, async (cancel) => {
+      await this.#init.begin(cancel);
+      const { model, ...read } = this.#init.readGeneration(body, method);
+      const server = this.#init.serverFor(model);
+      return server[method]({ method, ...read, ...this.#fields(model, server, options, cancel) });
     });
   }
+
+  #forward(name: ForwardedCallName, body: ForwardedBody, options: CallOptions = {}): unknown {
+    return this.#answer(body, options, async (cancel) => {
+      await this.#init.begin(cancel);
+      const { model, ...read } = await this.#init.readForwarded(body, name);
+      const server = this.#init.serverFor(model);
+      return server.forward({ method: "forward", ...read, ...this.#fields(model, server, options, cancel) });
+    });
+  }
+
+  #answer(body: { readonly stream?: unknown }, { signal }: CallOptions, send: SendCall): unknown {
+    return body.stream === true ? streamedAnswer(send, signal) : completeAnswer(send, signal);
+  }
+
+  #fields(
+    model: string | undefined,
+    server: LLMServerProtocol,
+    { requestId, sessionId }: CallOptions,
+    cancel: CancelToken,
+  ): Pick<LLMRequest, "modelId" | "requestId" | "sessionId" | "forwardHeaders" | "cancel"> {
+    return {
+      modelId: model ?? server.llmConfig.modelId,
+      requestId: requestId ?? this.#init.random.id(),
+      sessionId,
+      forwardHeaders: [],
+      cancel,
+    };
+  }
 }
+
+type GenerationBody = ChatCompletionRequest | CompletionRequest;
+type ForwardedBody = object & { readonly stream?: unknown };

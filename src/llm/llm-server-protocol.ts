@@ -1,4 +1,5 @@
 import type { LLMConfig } from "../config/llm-config.ts";
+import type { EnginePool } from "../serve/engine-pool.ts";
 import type { DeploymentInstance } from "../serve/deployment-context.ts";
 import type { ForwardRequest } from "./forward-request.ts";
 import type { LLMRequest } from "./llm-request.ts";
@@ -18,6 +19,8 @@ export interface LLMServerProtocol extends DeploymentInstance {
    * @throws ServeLLMError when nothing was promised to the client yet
    */
   forward(request: ForwardRequest): Promise<LLMResponse>;
+  /** Its engines, for what goes to every one of them: a pool, or prefill's and decode's. @default none */
+  readonly enginePools?: readonly EnginePool[] | undefined;
   /** Full ids of LoRA adapters that its engines have now: loaded here, or there from their start. */
   adapterIds?(): readonly string[];
   /** Throws when it can't serve. */

@@ -105,6 +105,10 @@ export class LLMServer implements LLMServerProtocol {
     return this.llmConfig.logEngineMetrics === false ? [] : this.#engineMetrics.pages();
   }
 
+  get enginePools(): readonly EnginePool[] {
+    return [this.pool];
+  }
+
   adapterIds(): readonly string[] {
     return this.adapters.ids;
   }

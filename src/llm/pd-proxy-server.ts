@@ -7,6 +7,7 @@ import { disagreements, type EngineDisagreement } from "../replicas/engine-disag
 import type { ReplicaLease } from "../replicas/replica.ts";
 import type { DeploymentContext, DeploymentStatusDetails } from "../serve/deployment-context.ts";
 import type { DeploymentInit } from "../serve/deployment.ts";
+import type { EnginePool } from "../serve/engine-pool.ts";
 import { answerWithRetries } from "./answer-with-retries.ts";
 import { answeringOptionsOf } from "./answering-options.ts";
 import { Attempts } from "./attempts.ts";
@@ -141,6 +142,10 @@ export class PDProxyServer implements LLMServerProtocol {
       }
     }
     return disaggregate;
+  }
+
+  get enginePools(): readonly EnginePool[] {
+    return [this.#prefill.pool, this.#decode.pool];
   }
 
   /** Those that both sides have. */

@@ -15,6 +15,7 @@ import {
   deploymentStatuses,
   engineMetricsOf,
 } from "./application-graph.ts";
+import { type ApplicationPart, findInstance, type HandleOf, type HttpRoot } from "./application-part.ts";
 import { ApplicationObserver, type MetricsOptions, type RequestExplanation } from "./application-observer.ts";
 import type { ApplicationView, RequestWatcher } from "./request-watcher.ts";
 import { findPool } from "./find-pool.ts";
@@ -38,20 +39,6 @@ import type {
   DeploymentInstance,
 } from "./deployment-context.ts";
 import type { ApplicationStatus, ApplicationStatusOverview, ShutdownOptions } from "./application-status.ts";
-
-/** An instance that answers HTTP. */
-interface HttpRoot extends DeploymentInstance {
-  handle?(request: HttpRequest): Promise<HttpResponse>;
-  createHandle?(begin: BeginRequest): unknown;
-}
-
-/** Lets a request in: starts the application if need be, and counts the request until its token ends. */
-export type BeginRequest = (cancel: CancelToken) => Promise<void>;
-
-/** The in-process handle of an application's root. */
-export type HandleOf<Instance> = Instance extends { createHandle(begin: BeginRequest): infer Handle }
-  ? Handle
-  : never;
 
 /**
  * A bound graph of deployments: what builders return, what users mount. Mirrors Ray's `Application`.
@@ -105,8 +92,17 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
   get handle(): HandleOf<Instance> {
     this.#handle ??= (this.#root() as HttpRoot).createHandle?.((cancel) => this.#begin(cancel));
     if (this.#handle === undefined)
-      throw new TypeError(`Deployment "${this.name}" has no in-process handle.`);
+      throw new TypeError(
+        `Deployment "${this.name}" has no in-process handle of its own; see serve.getDeploymentHandle.`,
+      );
     return this.#handle as HandleOf<Instance>;
+  }
+
+  /** @internal One deployment by name. @throws ConfigurationError when there is no such deployment */
+  part(name: string): ApplicationPart {
+    this.#root();
+    const instance = findInstance(this.name, this.#graph!.instances, name);
+    return { instance, environment: this.#environment, begin: (cancel) => this.#begin(cancel) };
   }
 
   /** @internal For tests and tools: puts in another clock, randomness or log, before the start. */

@@ -1,6 +1,7 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Application, HandleOf } from "./application.ts";
+import type { Application } from "./application.ts";
+import type { HandleOf } from "./application-part.ts";
 import type { ApplicationStatusOverview, ShutdownOptions } from "./application-status.ts";
 import type { DeploymentInstance } from "./deployment-context.ts";
 
@@ -74,6 +75,11 @@ export async function run<Instance extends DeploymentInstance>(
   };
   running.set(name, result);
   return result;
+}
+
+/** The application that `serve.run` started under this name, while it runs. */
+export function applicationNamed(name: string): Application | undefined {
+  return running.get(name)?.app;
 }
 
 /** State of everything `serve.run` started. Mirrors Ray's `serve.status()`. */

@@ -1,0 +1,52 @@
+import { LLMHandle, type LLMHandleInit } from "../llm/llm-handle.ts";
+import type { BeginRequest } from "../serve/application-part.ts";
+import type { DeploymentContext } from "../serve/deployment-context.ts";
+import { encodeBody, readForwardedContent } from "./forwarded-content.ts";
+import { parseGenerationBody, type RequestLimits } from "./generation-request.ts";
+import type { ModelCatalog } from "./model-catalog.ts";
+import { defaultRoutes, type Route, type RouteMap } from "./routes.ts";
+
+/** What a handle of models is made from. */
+export interface ModelHandleInit {
+  readonly begin: BeginRequest;
+  readonly context: Pick<DeploymentContext, "clock" | "random">;
+  readonly models: ModelCatalog;
+  /** @default that of the models */
+  readonly serverFor?: LLMHandleInit["serverFor"] | undefined;
+  /** @default no limits */
+  readonly limits?: RequestLimits | undefined;
+  /** Rules and paths of what is forwarded. @default those of the ingress */
+  readonly routes?: RouteMap | undefined;
+}
+
+/** The in-process handle of some models: bodies are read by the rules of their routes, as over HTTP. */
+export function modelHandle({ begin, context, models, limits, ...init }: ModelHandleInit): LLMHandle {
+  const routes: RouteMap = { ...defaultRoutes, ...init.routes };
+  return new LLMHandle({
+    begin,
+    clock: context.clock,
+    random: context.random,
+    readGeneration: (body, method) => parseGenerationBody(Buffer.from(JSON.stringify(body)), method, limits),
+    readForwarded: async (body, name) => {
+      const { method, path, streamEnds, body: rules } = (routes[name] ?? defaultRoutes[name]) as Route;
+      const { bytes, contentType } = await encodeBody(body, rules?.kind ?? "json");
+      const content =
+        rules === undefined
+          ? { model: undefined, stream: false, priority: 0, bytes, contentType }
+          : await readForwardedContent(bytes, contentType, rules);
+      return {
+        httpMethod: method,
+        path: typeof path === "string" ? path : path[0]!,
+        model: content.model,
+        stream: content.stream,
+        priority: content.priority,
+        contentType: content.contentType,
+        body: content.bytes,
+        streamEnds,
+      };
+    },
+    serverFor: init.serverFor ?? ((model) => models.serverFor(model)),
+    listModels: () => models.list(),
+    modelCard: (id) => models.card(id),
+  });
+}

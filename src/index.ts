@@ -134,6 +134,7 @@ export type {
   EngineCommandOption,
   EngineCommandResult,
 } from "./llm/engine-commands.ts";
+export { editRequest, type RequestFieldEdits } from "./llm/edit-request.ts";
 export type { LLMRequest } from "./llm/llm-request.ts";
 export type { CompleteResponse, LLMResponse, StreamingResponse } from "./llm/llm-response.ts";
 export type { LLMServerProtocol } from "./llm/llm-server-protocol.ts";

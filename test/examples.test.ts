@@ -35,6 +35,17 @@ const examples: Readonly<Record<string, Example>> = {
   "in-process.ts": { prints: [`whole:   ${answer}`, `streamed: ${answer}`] },
   "ai-sdk.ts": { prints: [`generateText: ${answer}`, `streamText:   ${answer}`] },
   "component-api.ts": { prints: [`answered: ${answer}`] },
+  "custom-ingress.ts": {
+    prints: [
+      `answered: ${answer}`,
+      "nobody's key: 401 invalid_api_key",
+      'GET /v1/usage: {"acme":{"requests":1}}',
+      'POST /sleep: {"ops":200,"acme":403}',
+    ],
+  },
+  "custom-proxy.ts": {
+    prints: ["long-1: mode=pd", "short-1: mode=decode-only; reason=custom", "budget: 400 limit_exceeded"],
+  },
   "custom-router.ts": { prints: ["prefills in zone a, zone b: 0, 4"] },
   "custom-connector.ts": { prints: ["both sides were told the same key: true"] },
   "tenants.ts": {

@@ -72,7 +72,7 @@ export class AdminCalls {
   ): Promise<HttpResponse> {
     const allowed: unknown = await this.#options.guard(request);
     if (allowed !== true) {
-      throw new RequestError("This route is not open to you.", { status: 403, code: "forbidden" });
+      throw new RequestError("This route is not open to you.", { status: 403, code: "admin_forbidden" });
     }
     const { method, path } = request.route;
     const selection = readAdminSelection(

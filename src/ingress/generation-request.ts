@@ -1,6 +1,6 @@
 import { RequestError } from "../errors/request-error.ts";
 import type { GenerateMethod } from "../kv-transfer/kv-connector.ts";
-import { promptCount } from "../llm/disaggregation-decision.ts";
+import { expectedChoicesOf } from "../llm/llm-request.ts";
 import { walkJsonElements } from "../protocol/json-elements.ts";
 import type { JsonObjectIndex } from "../protocol/json-object-index.ts";
 import { jsonRules } from "./body-rules.ts";
@@ -32,21 +32,9 @@ export function parseGenerationBody(
   limits: RequestLimits = {},
 ): ParsedBody {
   const parsed = parseJsonBody(bytes, jsonRules[method]);
-  const choices = expectedChoices(parsed.body, method);
+  const choices = expectedChoicesOf(parsed.body, method);
   checkLimits(parsed.body, choices, limits);
   return { ...parsed, expectedChoices: choices };
-}
-
-function expectedChoices(body: JsonObjectIndex, method: GenerateMethod): number {
-  const n = body.value("n");
-  const each = typeof n === "number" && n > 1 ? n : 1;
-  return method === "chat"
-    ? each
-    : each *
-        Math.max(
-          1,
-          promptCount(body.kind("prompt"), () => body.value("prompt")),
-        );
 }
 
 function checkLimits(body: JsonObjectIndex, choices: number, limits: RequestLimits): void {

@@ -2,6 +2,7 @@ import type { CancelToken } from "../internal/cancel-token.ts";
 import type { GenerateMethod } from "../kv-transfer/kv-connector.ts";
 import type { RequestTrace } from "../observability/request-trace.ts";
 import type { JsonObjectIndex } from "../protocol/json-object-index.ts";
+import { promptCount } from "./disaggregation-decision.ts";
 
 /** A generation request on its way through the deployments: read once, never rebuilt. */
 export interface LLMRequest {
@@ -25,6 +26,15 @@ export interface LLMRequest {
   readonly cancel: CancelToken;
   /** Called with the request's story as it begins to be written, by the deployment that serves it. */
   readonly onTrace?: ((trace: RequestTrace) => void) | undefined;
+}
+
+/** How many choices the answer to a body must have: `n` for each prompt. */
+export function expectedChoicesOf(body: JsonObjectIndex, method: GenerateMethod): number {
+  const n = body.value("n");
+  const each = typeof n === "number" && n > 1 ? n : 1;
+  if (method === "chat") return each;
+  const prompts = promptCount(body.kind("prompt"), () => body.value("prompt"));
+  return each * Math.max(1, prompts);
 }
 
 /** Path of a generation method on an engine. */

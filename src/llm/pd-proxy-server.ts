@@ -130,6 +130,14 @@ export class PDProxyServer implements LLMServerProtocol {
   }
 
   /**
+   * The request that is served instead of the one that came. Override it to add, change or refuse: see `editRequest`;
+   * what it throws is the answer. Called once, before {@link decide} and before anything is sent.
+   */
+  protected prepare(request: LLMRequest): LLMRequest | Promise<LLMRequest> {
+    return request;
+  }
+
+  /**
    * Whether a request is disaggregated. Override it to decide by your own rules, on top of what the request's
    * semantics demand.
    */
@@ -214,11 +222,13 @@ export class PDProxyServer implements LLMServerProtocol {
     return disagreements(this.#prefill.pool.replicas.replicas, this.#decode.pool.replicas.replicas);
   }
 
-  async #generate(request: LLMRequest): Promise<LLMResponse> {
+  async #generate(received: LLMRequest): Promise<LLMResponse> {
     const { clock, random } = this.context;
+    limitTotalTime(received, this.llmConfig, this.context);
+    const preparing = this.prepare(received);
+    const request = preparing instanceof Promise ? await preparing : preparing;
     this.#health.request();
     this.#retryBudget.deposit();
-    limitTotalTime(request, this.llmConfig, this.context);
     const bySemantics = decideBySemantics(request);
     const wanted = bySemantics.mode === "pd" ? this.decide(request) : bySemantics;
     const { connector } = this.#handoff;

@@ -135,7 +135,7 @@ describe("app.handle", () => {
     const { app, engine } = await served(
       json({ error: { message: "no such dimension", type: "BadRequestError", code: 400 } }, 400),
     );
-    await expect(app.handle.embeddings({} as never)).rejects.toMatchObject({
+    await expect(app.handle.embeddings({})).rejects.toMatchObject({
       constructor: RequestError,
       status: 400,
       param: "input",
@@ -216,7 +216,7 @@ describe("serve.getDeploymentHandle", () => {
     await engine.start();
     cleanups.push(() => engine.stop());
     const app = buildLlmDeployment({ modelLoadingConfig: { modelId: "m" }, endpoints: [engine.url] });
-    const running = await serve.run(app as never, { port: 0, name: "alone" });
+    const running = await serve.run(app, { port: 0, name: "alone" });
     cleanups.push(() => running.shutdown());
     const { choices } = await serve.getAppHandle("alone").chat(body);
     expect(choices[0]?.message.content).toBe(mockAnswer(body, 5));
@@ -226,8 +226,10 @@ describe("serve.getDeploymentHandle", () => {
   });
 
   it("refuses a deployment that serves no model", () => {
-    class Other {}
-    const app = serve.deployment(Other as never).bind({});
+    class Other {
+      status = undefined;
+    }
+    const app = serve.deployment(Other).bind({});
     expect(() => serve.getDeploymentHandle("Other", app)).toThrow(ConfigurationError);
   });
 });

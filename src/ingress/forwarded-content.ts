@@ -60,7 +60,7 @@ function formOf(body: object): FormData {
     for (const item of Array.isArray(value) ? (value as readonly unknown[]) : [value]) {
       if (item === undefined || item === null) continue;
       if (item instanceof Blob) form.append(name, item);
-      else form.append(name, typeof item === "object" ? JSON.stringify(item) : String(item));
+      else form.append(name, typeof item === "string" ? item : JSON.stringify(item));
     }
   }
   return form;

@@ -227,7 +227,7 @@ describe("serve.getDeploymentHandle", () => {
 
   it("refuses a deployment that serves no model", () => {
     class Other {
-      status = undefined;
+      readonly start = (): Promise<void> => Promise.resolve();
     }
     const app = serve.deployment(Other).bind({});
     expect(() => serve.getDeploymentHandle("Other", app)).toThrow(ConfigurationError);

@@ -6,6 +6,7 @@ import { isBrokenFinish } from "../protocol/event-stream-monitor.ts";
 import { type JsonObjectIndex, scanJsonObject } from "../protocol/json-object-index.ts";
 import { spliceJsonObject } from "../protocol/json-splice.ts";
 import { engineErrorResponse } from "./engine-error-response.ts";
+import { correctedUsage, type PromptDetails } from "./prompt-usage.ts";
 
 /** Fields of an engine's answer that are between engines and never a client's business. */
 const internalFields = ["kv_transfer_params", "ec_transfer_params"] as const;
@@ -15,6 +16,7 @@ const internalFields = ["kv_transfer_params", "ec_transfer_params"] as const;
  *
  * @param expectedChoices how many choices there must be at least
  * @param onUsage hears of the engine's `usage` as it came
+ * @param promptDetails what prefill said of the prompt; left out when this engine computed it
  * @returns the body for the client
  * @throws EngineResponseError for an error object under status 200; EngineStreamError when choices are missing or
  *   one of them was not finished, or was given up
@@ -24,6 +26,7 @@ export function completeAnswer(
   origin: EngineErrorOrigin,
   expectedChoices: number,
   onUsage?: (usage: unknown) => void,
+  promptDetails?: () => PromptDetails,
 ): Uint8Array {
   const index = scanAnswer(body, origin);
   if (hasError(index)) throw errorObject(index, origin);
@@ -34,7 +37,8 @@ export function completeAnswer(
     throw new EngineStreamError(origin, "truncated");
   }
   onUsage?.(index.value("usage"));
-  return withoutInternalFields(index);
+  const usage = promptDetails === undefined ? undefined : correctedUsage(index, promptDetails(), false);
+  return fitForClient(index, usage === undefined ? undefined : { usage });
 }
 
 function isFinished(choice: { readonly finish_reason?: unknown } | null): boolean {
@@ -51,7 +55,7 @@ export function forwardedAnswer(body: Buffer, origin: EngineErrorOrigin): Uint8A
   const index = scanAnswer(body, origin);
   // A response of the Responses API tells of its own failure, and has an id: it is an answer.
   if (hasError(index) && !index.has("id")) throw errorObject(index, origin);
-  return withoutInternalFields(index);
+  return fitForClient(index, undefined);
 }
 
 function scanAnswer(body: Buffer, origin: EngineErrorOrigin): JsonObjectIndex {
@@ -72,7 +76,11 @@ function errorObject(index: JsonObjectIndex, origin: EngineErrorOrigin): EngineR
   return engineErrorResponse(origin, status, undefined, index.bytes);
 }
 
-function withoutInternalFields(index: JsonObjectIndex): Uint8Array {
-  const present = internalFields.filter((field) => index.has(field));
-  return present.length === 0 ? index.bytes : Buffer.concat(spliceJsonObject(index, { remove: present }));
+function fitForClient(
+  index: JsonObjectIndex,
+  set: Readonly<Record<string, unknown>> | undefined,
+): Uint8Array {
+  const remove = internalFields.filter((field) => index.has(field));
+  if (remove.length === 0 && set === undefined) return index.bytes;
+  return Buffer.concat(spliceJsonObject(index, set === undefined ? { remove } : { remove, set }));
 }

@@ -20,6 +20,7 @@ import { bindPeers } from "./peer-directory.ts";
 import { onSomePrefill } from "./prefill-attempts.ts";
 import { callPrefill } from "./prefill-call.ts";
 import { decodeAfter } from "./sequential-handoff.ts";
+import type { PromptDetails } from "./prompt-usage.ts";
 import type { TraceRecorder } from "./trace-recorder.ts";
 
 /** How long prefill may go on once decode has answered in full. It has nothing to do any more but say so. */
@@ -85,6 +86,7 @@ async function runBothLegs(
       answering,
       recorder,
       cancel: cancel.token,
+      promptDetails: () => prefill.promptDetails,
       onFirstOutput: () => {
         prefill.decodeBegan = true;
         hold.end("handed_off");
@@ -120,6 +122,8 @@ class PrefillLeg {
   decodeBegan = false;
   /** The answer is here. */
   succeeded = false;
+  /** What it said of the prompt. */
+  promptDetails: PromptDetails;
   /** Its first token ended the answer, upon which the engine dropped the KV that decode waits for. */
   endedAtOnce = false;
   #cancel = linkedTo(undefined);
@@ -144,7 +148,8 @@ class PrefillLeg {
       cancel,
       prefillTimeoutMs,
     }).then(
-      ({ finishReason }) => {
+      ({ finishReason, promptDetails }) => {
+        this.promptDetails = promptDetails;
         this.#settle("success");
         this.#recorder.answered(trace);
         this.succeeded = true;

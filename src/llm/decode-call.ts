@@ -24,6 +24,7 @@ import { completeAnswer } from "./complete-answer.ts";
 import { engineErrorResponse } from "./engine-error-response.ts";
 import { scrubEvents } from "./event-scrubber.ts";
 import type { LLMResponse } from "./llm-response.ts";
+import type { PromptDetails } from "./prompt-usage.ts";
 
 export interface DecodeCallInit {
   readonly origin: EngineErrorOrigin;
@@ -32,6 +33,8 @@ export interface DecodeCallInit {
   readonly clock: Clock;
   readonly cancel: CancelToken;
   readonly timeouts: DecodeTimeouts;
+  /** What prefill said of the prompt, as far as it has; left out when this engine computes the prompt itself. */
+  readonly promptDetails?: (() => PromptDetails) | undefined;
   /** The engine's first token is here. Called at most once, before the answer is returned. */
   readonly onFirstOutput: () => void;
   /** The engine is done with this call, however it went. Called exactly once; with the error if there was one. */
@@ -218,9 +221,9 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     let body: Uint8Array;
     try {
       const { origin, expectedChoices } = this.#init;
-      body = completeAnswer(Buffer.concat(this.#chunks, this.#size), origin, expectedChoices, (usage) => {
-        this.#usage = usage;
-      });
+      const whole = Buffer.concat(this.#chunks, this.#size);
+      const onUsage = (usage: unknown): void => void (this.#usage = usage);
+      body = completeAnswer(whole, origin, expectedChoices, onUsage, this.#init.promptDetails);
     } catch (error) {
       this.#fail(error as ServeLLMError);
       return;
@@ -254,7 +257,7 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
 
   #forward(events: Uint8Array): void {
     if (events.length === 0) return;
-    const clean = scrubEvents(events);
+    const clean = scrubEvents(events, this.#init.promptDetails);
     if (this.#state === "flowing" && this.#sink !== undefined) {
       this.#write(clean);
       return;

@@ -8,6 +8,7 @@ import { DecodeCall } from "./decode-call.ts";
 import { legRequest } from "./leg-request.ts";
 import type { LLMRequest } from "./llm-request.ts";
 import type { LLMResponse } from "./llm-response.ts";
+import { correctedUsageValue, type PromptDetails } from "./prompt-usage.ts";
 import { batchedSource } from "./stream-batching.ts";
 import type { TraceRecorder } from "./trace-recorder.ts";
 
@@ -23,6 +24,8 @@ export interface DecodeLeg {
   readonly recorder: TraceRecorder;
   /** Stops this leg when prefill, running beside it, failed; follows the request's token. @default that token */
   readonly cancel?: CancelToken | undefined;
+  /** What prefill said of the prompt, as far as it has; left out when decode computes the prompt itself. */
+  readonly promptDetails?: (() => PromptDetails) | undefined;
   /** The engine's first token is here. */
   readonly onFirstOutput?: (() => void) | undefined;
   /** The engine failed before its first token. `sent` is false when it can't have seen the request. */
@@ -45,12 +48,18 @@ export async function startDecode(leg: DecodeLeg): Promise<LLMResponse> {
     clock,
     cancel: leg.cancel ?? request.cancel,
     timeouts: answering.timeouts,
+    promptDetails: leg.promptDetails,
     onFirstOutput: () => {
       recorder.answered(trace);
       leg.onFirstOutput?.();
     },
     onSettled: (outcome, error) => {
-      recorder.produced(call.produced);
+      const { events, usage } = call.produced;
+      const { promptDetails } = leg;
+      recorder.produced({
+        events,
+        usage: promptDetails === undefined ? usage : correctedUsageValue(usage, promptDetails()),
+      });
       const begun = trace.answeredMs !== undefined;
       const byPrefill = error !== undefined && error === leg.cancel?.error && error !== request.cancel.error;
       if (!byPrefill) lease.release(outcome);

@@ -12,6 +12,7 @@ import { callBuffered } from "../replicas/buffered-call.ts";
 import type { EngineHttpRequest } from "../replicas/endpoint-client.ts";
 import type { Replica } from "../replicas/replica.ts";
 import { engineErrorResponse } from "./engine-error-response.ts";
+import { type PromptDetails, promptDetailsOf } from "./prompt-usage.ts";
 
 /** A prefill's answer is small; one that echoes prompts or log probabilities without end is cut off. */
 const maxPrefillBytes = 4 * 1024 * 1024;
@@ -22,6 +23,8 @@ const maxPrefillBytesWithIds = 32 * 1024 * 1024;
 export interface PrefillAnswer extends PrefillResponse {
   /** `stop` when the very first token ended the answer, upon which vLLM may free the KV at once. */
   readonly finishReason: string | undefined;
+  /** For the client's `usage`. */
+  readonly promptDetails: PromptDetails;
 }
 
 /**
@@ -75,6 +78,7 @@ function readAnswer(body: Buffer, origin: EngineErrorOrigin): PrefillAnswer {
       index.kind("kv_transfer_params") === "null" ? undefined : index.raw("kv_transfer_params"),
     promptTokenIds: tokenIds(index.raw("prompt_token_ids") ?? choice.promptTokenIds),
     finishReason: choice.finishReason,
+    promptDetails: promptDetailsOf(index),
   };
 }
 

@@ -132,6 +132,7 @@ function handOver(
     clock,
     answering,
     recorder,
+    promptDetails: () => answer.promptDetails,
     onFirstOutput: () => {
       hold?.end("handed_off");
       if (passed) tokenizeOnce?.decodeAnswered(lease.replica, request.method);

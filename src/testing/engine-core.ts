@@ -9,6 +9,7 @@ import { largestLeaseToken, type HandleIssuer, type KvParams } from "./kv-params
 import type { ResolvedMockOptions } from "./mock-engine-options.ts";
 import { RequestJournal } from "./request-journal.ts";
 import { seededRandom } from "./seeded-random.ts";
+import { PrefixCache } from "./prefix-cache.ts";
 import { KvFetcher } from "./kv-fetcher.ts";
 import { connectorRules, type ConnectorRules } from "./mock-connectors.ts";
 
@@ -45,6 +46,8 @@ export class EngineCore {
   /** Values of `X-Request-Id` that are running. */
   readonly requestIds = new Set<string>();
   readonly systemFingerprint: string;
+  /** Undefined: it has none. */
+  readonly prefixCache: PrefixCache | undefined;
   /** Requests that wait for KV of another engine. */
   deferred = 0;
   dead = false;
@@ -68,6 +71,7 @@ export class EngineCore {
     this.ledger = new KvLedger(options.clock, options.numBlocks, options.kvLeaseMs);
     this.scheduler = new EngineScheduler(this.ledger, options.maxNumSeqs);
     this.connector = connectorRules(options.kvConnector, options.moriioReadMode);
+    if (options.prefixCaching) this.prefixCache = new PrefixCache(options.blockSize, options.numBlocks);
     this.kvFetcher = this.newKvFetcher();
     this.journal = first?.journal ?? new RequestJournal(options.journalLimit);
     this.faults = first?.faults ?? new FaultSchedule(this.random, options.faults);

@@ -19,7 +19,8 @@ const health: EngineRoute = (core, writer) => {
   writer.answer(core.dead ? 503 : 200, undefined, "");
 };
 
-const reset: EngineRoute = (_core, writer) => {
+const reset: EngineRoute = (core, writer) => {
+  for (const { prefixCache } of core.ranks) prefixCache?.clear();
   writer.json(200, '{"success":true}');
 };
 

@@ -32,6 +32,8 @@ export interface GenerationRequest {
   readonly streamInterval: number | undefined;
   readonly kv: KvParams | undefined;
   readonly phase: MockPhase;
+  /** What KV depends on beside the tokens: the adapter and the request's `cache_salt`. */
+  readonly cacheSalt: string;
   /** Identifies the KV of the first prompt: its tokens, the adapter and the cache salt. */
   readonly fingerprint: string;
 }
@@ -103,6 +105,7 @@ export function readGenerationRequest(
     streamInterval: integer(body["stream_interval"]),
     kv,
     phase: phaseOf(kv),
+    cacheSalt: JSON.stringify([limits.adapter, body["cache_salt"]]),
     fingerprint: fingerprintOf(prompts[0] ?? [], limits.adapter, body["cache_salt"]),
   };
   checkSampling({

@@ -111,7 +111,7 @@ export class Generation implements SchedulerJob, RunningGeneration {
     this.#blockIds = blockIds;
     this.#heartbeat?.cancel();
     if (!core.fetchesKv(request.kv)) {
-      this.#compute(this.#stored() ? 0 : this.promptTokens);
+      this.#compute(this.#stored() ? 0 : this.promptTokens - this.#cached());
       return;
     }
     core.deferred++;
@@ -211,6 +211,15 @@ export class Generation implements SchedulerJob, RunningGeneration {
     const found = kvStore?.take(this.request.fingerprint) === true;
     if (found) this.#cachedTokens = Math.max(0, this.promptTokens - 1);
     return found;
+  }
+
+  /** Prompt tokens that its own prefix cache has. */
+  #cached(): number {
+    const { prompts, cacheSalt } = this.request;
+    const { prefixCache } = this.core;
+    if (prefixCache === undefined) return 0;
+    this.#cachedTokens = prompts.reduce((sum, prompt) => sum + prefixCache.take(prompt, cacheSalt), 0);
+    return this.#cachedTokens;
   }
 
   #beat(): void {

@@ -110,6 +110,8 @@ export interface MockVLLMEngineOptions {
   readonly rejectDuplicateRequestIds?: boolean | undefined;
   /** Echoes `X-Request-Id` (vLLM's `--enable-request-id-headers`). @default false */
   readonly requestIdHeaders?: boolean | undefined;
+  /** Does not compute the same start of a prompt twice (vLLM's `--enable-prefix-caching`). @default false */
+  readonly prefixCaching?: boolean | undefined;
   /** Reports cached prompt tokens (vLLM's `--enable-prompt-tokens-details`). @default false */
   readonly promptTokensDetails?: boolean | undefined;
   /** After the engine died the server stays up and answers 500, `/health` 503. @default false: it exits */
@@ -188,6 +190,7 @@ export function resolveMockOptions(options: MockVLLMEngineOptions): ResolvedMock
     adapterPaths: options.adapterPaths,
     rejectDuplicateRequestIds: options.rejectDuplicateRequestIds ?? true,
     requestIdHeaders: options.requestIdHeaders ?? false,
+    prefixCaching: options.prefixCaching ?? false,
     promptTokensDetails: options.promptTokensDetails ?? false,
     keepAliveOnEngineDeath: options.keepAliveOnEngineDeath ?? false,
     keepAliveTimeoutMs: options.keepAliveTimeoutMs ?? 5000,

@@ -165,6 +165,7 @@ export class MockVLLMEngine {
       rank.dead = false;
       rank.sleeping = false;
       rank.scheduler.setPaused(false);
+      rank.prefixCache?.clear();
       rank.engineId = grouped ? `${engineId}_dp${rank.rank}` : engineId;
     }
     core.forgetAdapters();

@@ -6,10 +6,17 @@ export interface ConnectorSetup {
   readonly name: string;
   /** Both legs at once. */
   readonly concurrent: boolean;
+  /** Prefill is chosen, and its address known, before either request is made. */
+  readonly bound: boolean;
   /** KV goes from engine to engine, so that the ledgers tell of it. */
   readonly movesKv: boolean;
   readonly cluster: () => PDClusterOptions;
+  /** A LoRA adapter that requests name. */
+  readonly adapter?: string | undefined;
 }
+
+const lora = { loraConfig: { dynamicLoraLoadingPath: "s3://bucket/loras", maxDownloadTries: 1 } };
+const ranks = { prefillRanks: { size: 2, perNode: 2 }, decodeRanks: { size: 4, perNode: 2 } };
 
 const direct = (
   name: string,
@@ -20,6 +27,7 @@ const direct = (
 ): ConnectorSetup => ({
   name,
   concurrent,
+  bound: more.endpoint !== undefined,
   movesKv: true,
   cluster: () => ({
     ...more,
@@ -28,12 +36,13 @@ const direct = (
   }),
 });
 
-const store = (name: string, connector: MockKvConnector): ConnectorSetup => ({
+const store = (name: string, connector: MockKvConnector, configured: string = name): ConnectorSetup => ({
   name,
   concurrent: false,
+  bound: false,
   movesKv: false,
   cluster: () => ({
-    kvTransferConfig: { kv_connector: name, kv_role: "kv_both" },
+    kvTransferConfig: { kv_connector: configured, kv_role: "kv_both" },
     engine: { kvConnector: connector, kvStore: new MockKvStore(), promptTokensDetails: true },
   }),
 });
@@ -82,7 +91,20 @@ export const connectorSetups: readonly ConnectorSetup[] = [
   store("OffloadingConnector", "OffloadingConnector"),
   store("ExampleConnector", "ExampleConnector"),
   store("FlexKVConnectorV1", "FlexKVConnectorV1"),
+  store("a connector of one's own", "LMCacheConnectorV1", "AcmeConnector"),
 ];
+
+/** What Nixl has to get on with. */
+export const nixlVariants: readonly ConnectorSetup[] = (
+  [
+    ["LoRA", {}, { config: lora }],
+    ["data parallelism", ranks, {}],
+    ["LoRA and data parallelism", ranks, { config: lora }],
+  ] as const
+).map(([name, parallel, more]) => ({
+  ...direct(`Nixl with ${name}`, "NixlConnector", false, { ...parallel, ...more }),
+  ...("config" in more ? { adapter: "sql" } : {}),
+}));
 
 /** Those with both legs at once. */
 export const concurrentSetups = connectorSetups.filter(

@@ -2,9 +2,9 @@
 // Run it: npx tsx examples/component-api.ts [--once]
 import {
   buildDpDeployment,
+  type DisaggregationContext,
   type DisaggregationDecision,
   LLMConfig,
-  type LLMRequest,
   makeIngress,
   OpenAiIngress,
   PDProxyServer,
@@ -14,10 +14,10 @@ import { askOnce, exampleEngines, once } from "./engines.ts";
 
 /** Requests of some sessions skip prefill. */
 class SelectiveProxy extends PDProxyServer {
-  protected override decide(request: LLMRequest): DisaggregationDecision {
-    return request.sessionId?.startsWith("short-") === true
+  protected override decide(context: DisaggregationContext): DisaggregationDecision {
+    return context.request.sessionId?.startsWith("short-") === true
       ? { mode: "decode-only", reason: "custom" }
-      : super.decide(request);
+      : super.decide(context);
   }
 }
 

@@ -2,7 +2,7 @@ import type { Clock } from "../internal/clock.ts";
 import type { ReplicaLease } from "../replicas/replica.ts";
 import { promptText } from "../routing/prompt-text.ts";
 import type { PendingRequest } from "../routing/request-router.ts";
-import type { DeploymentHandle } from "../serve/deployment-handle.ts";
+import type { DeploymentHandle, LeaseConstraints } from "../serve/deployment-handle.ts";
 import type { Attempts } from "./attempts.ts";
 import type { TraceRecorder } from "./trace-recorder.ts";
 import { outcomeOf } from "./call-outcome.ts";
@@ -19,6 +19,8 @@ export interface AnswerContext {
   readonly attempts: Attempts;
   readonly recorder: TraceRecorder;
   readonly clock: Clock;
+  /** Leaves the replicas that are worth taking. @default all */
+  readonly narrow?: LeaseConstraints["narrow"];
   /** True when the failure may come from something that another try leaves out. Not counted as a retry. @default never */
   readonly mayLeaveOut?: ((lease: ReplicaLease, error: unknown) => boolean) | undefined;
 }
@@ -59,6 +61,7 @@ async function answerOnSomeReplica(
       {
         avoid: failed,
         adapterId: adapters.required(adapterId),
+        narrow: context.narrow,
         priority: request.priority,
       },
     );

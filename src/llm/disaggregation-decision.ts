@@ -13,9 +13,13 @@ export type DecodeOnlyReason =
   | "prompt_logprobs"
   /** One token or none is asked for, so that prefill would do all the work twice. */
   | "max_tokens"
-  /** The prompt is shorter than configured. */
+  /** The prompt is shorter than the rule of `decide` wants. */
   | "short_prompt"
-  /** The prefill deployment has no replica. */
+  /** So is what the decode replica has not in its cache. */
+  | "cached_prompt"
+  /** More requests are with prefill than the rule of `decide` allows. */
+  | "prefill_busy"
+  /** The prefill deployment has no replica that will do. */
   | "no_prefill"
   /** Every prefill that was tried failed. */
   | "prefill_failed"
@@ -25,6 +29,24 @@ export type DecodeOnlyReason =
   | "missing_kv"
   /** A `decide` of the user's own said so. */
   | "custom";
+
+/** The reasons, to tell one from what somebody made up. */
+export const decodeOnlyReasons: ReadonlySet<string> = new Set<DecodeOnlyReason>([
+  "multiple_choices",
+  "beam_search",
+  "multiple_prompts",
+  "echo",
+  "prompt_logprobs",
+  "max_tokens",
+  "short_prompt",
+  "cached_prompt",
+  "prefill_busy",
+  "no_prefill",
+  "prefill_failed",
+  "first_token_stop",
+  "missing_kv",
+  "custom",
+]);
 
 /** How a request is served, and why. */
 export type DisaggregationDecision =
@@ -42,6 +64,8 @@ export function decideBySemantics(request: LLMRequest): DisaggregationDecision {
 const canBeDisaggregatedAnyway: ReadonlySet<DecodeOnlyReason> = new Set([
   "max_tokens",
   "short_prompt",
+  "cached_prompt",
+  "prefill_busy",
   "custom",
 ]);
 

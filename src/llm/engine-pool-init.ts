@@ -6,7 +6,7 @@ import type { LLMConfig } from "../config/llm-config.ts";
 import type { RequestRouterConfig } from "../config/request-router-config.ts";
 import { ConfigurationError } from "../errors/configuration-error.ts";
 import { createRequestRouter } from "../routing/router-registry.ts";
-import type { RequestRouter, RequestRouterFactory } from "../routing/request-router.ts";
+import type { RequestRouter, RequestRouterContext, RequestRouterFactory } from "../routing/request-router.ts";
 import { endpointDiscovery } from "./endpoint-discovery.ts";
 import type { DeploymentContext } from "../serve/deployment-context.ts";
 import type { EnginePoolInit } from "../serve/engine-pool.ts";
@@ -42,12 +42,23 @@ export function enginePoolInit(config: LLMConfig, context: DeploymentContext): E
   };
 }
 
+/** A router of this name for a deployment whose options name none; undefined when they do. */
+export function routerUnlessChosen(name: string, context: DeploymentContext): RequestRouter | undefined {
+  const { explicitlySet } = parseDeploymentOptions(context.options);
+  return explicitlySet.has("requestRouterConfig")
+    ? undefined
+    : createRequestRouter(name, routerContextOf(context, {}));
+}
+
+function routerContextOf(
+  { random, clock }: DeploymentContext,
+  kwargs: RequestRouterContext["kwargs"],
+): RequestRouterContext {
+  return { random: () => random.next(), now: () => clock.now(), kwargs };
+}
+
 function makeRouter(config: RequestRouterConfig, context: DeploymentContext): RequestRouter {
-  const routerContext = {
-    random: () => context.random.next(),
-    now: () => context.clock.now(),
-    kwargs: config.requestRouterKwargs,
-  };
+  const routerContext = routerContextOf(context, config.requestRouterKwargs);
   const { requestRouterClass } = config;
   return typeof requestRouterClass === "function"
     ? (requestRouterClass as unknown as RequestRouterFactory)(routerContext)

@@ -1,6 +1,7 @@
 import type { Clock } from "../internal/clock.ts";
 import type { Random } from "../internal/random.ts";
 import type { KvConnector } from "../kv-transfer/kv-connector.ts";
+import type { PairPolicy } from "../routing/pair-policy.ts";
 import type { DeploymentHandle } from "../serve/deployment-handle.ts";
 import type { AnsweringOptions } from "./answering-options.ts";
 import type { Attempts } from "./attempts.ts";
@@ -25,6 +26,8 @@ export interface HandoffContext {
   readonly connector: KvConnector;
   /** Absent when the connector needs to know nothing about the replicas. */
   readonly peers: PeerDirectory | undefined;
+  /** Which prefill replicas go with a decode replica. */
+  readonly pairs: PairPolicy;
   /** Absent unless prompts are to be tokenised once (`pd_tokenize_once`). */
   readonly tokenizeOnce: TokenizeOnce | undefined;
   readonly holds: KvHolds;

@@ -11,7 +11,7 @@ import { EnginePool } from "../serve/engine-pool.ts";
 import { answerWithRetries } from "./answer-with-retries.ts";
 import { type AnsweringOptions, answeringOptionsOf } from "./answering-options.ts";
 import { Attempts } from "./attempts.ts";
-import { enginePoolInit } from "./engine-pool-init.ts";
+import { enginePoolInit, routerUnlessChosen } from "./engine-pool-init.ts";
 import { type ForwardContext, startForward } from "./forward-leg.ts";
 import type { ForwardRequest, ModelRequest } from "./forward-request.ts";
 import type { LLMRequest } from "./llm-request.ts";
@@ -71,6 +71,12 @@ export class LLMServer implements LLMServerProtocol {
       replicas: () => this.pool.replicas.replicas,
     });
     this.#engineMetrics = new EngineMetricsReader(() => this.pool.replicas.replicas, context);
+  }
+
+  /** @internal Routes by one of our policies unless the deployment's options name another. Before the start. */
+  preferRouter(name: string): void {
+    const router = routerUnlessChosen(name, this.context);
+    if (router !== undefined) this.pool.handle.router = router;
   }
 
   chat(request: LLMRequest): Promise<LLMResponse> {

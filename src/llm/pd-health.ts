@@ -11,6 +11,8 @@ const intended: ReadonlySet<DecodeOnlyReason> = new Set([
   "prompt_logprobs",
   "max_tokens",
   "short_prompt",
+  "cached_prompt",
+  "prefill_busy",
   "first_token_stop",
   "custom",
 ]);

@@ -1,4 +1,5 @@
 import {
+  boolean,
   integer,
   listOf,
   number,
@@ -9,6 +10,13 @@ import {
   withDefault,
 } from "../config/lax-schema.ts";
 import { parseConfig } from "../config/parse-config.ts";
+import { defaultPairing, type PairingOptions, type ResolvedPairingOptions } from "../routing/pair-policy.ts";
+import {
+  type ConditionalDisaggregation,
+  type DecideFunction,
+  decideSchema,
+  type ResolvedConditionalDisaggregation,
+} from "./disaggregation-policy.ts";
 import { defaultRetryBudget, type RetryBudgetOptions } from "./retry-budget.ts";
 
 /** What to do when a prefill succeeded but its answer has no usable `kv_transfer_params`. */
@@ -50,10 +58,12 @@ export interface PDProxyOptions {
   /** How much of the traffic may be tries again, so that an outage is not made worse by them. @default a tenth */
   readonly retryBudget?: Partial<RetryBudgetOptions> | undefined;
   /**
-   * Prompts shorter than this many characters skip prefill. `null` disaggregates every prompt, as Ray does.
-   * @default null
+   * Which of the requests that can be disaggregated are: the numbers of the built-in rule, or a function of yours.
+   * `null` disaggregates all, as Ray does. @default null
    */
-  readonly minPromptChars?: number | null | undefined;
+  readonly decide?: ConditionalDisaggregation | DecideFunction | null | undefined;
+  /** How prefill and decode are chosen for each other. @default {}: pair groups */
+  readonly pairing?: PairingOptions | undefined;
 }
 
 export interface ResolvedPDProxyOptions {
@@ -65,7 +75,8 @@ export interface ResolvedPDProxyOptions {
   readonly kvHostAllowlist: ReadonlySet<string> | undefined;
   readonly maxRetries: number;
   readonly retryBudget: RetryBudgetOptions;
-  readonly minPromptChars: number | null;
+  readonly decide: ResolvedConditionalDisaggregation | DecideFunction | null;
+  readonly pairing: ResolvedPairingOptions;
 }
 
 const positive = number({ greaterThan: 0 });
@@ -84,7 +95,15 @@ const schema = objectOf("PDProxyServer", {
       reserve: withDefault(number({ atLeast: 0 }), defaultRetryBudget.reserve),
     }),
   ),
-  minPromptChars: optional(positive),
+  decide: optional(decideSchema),
+  pairing: withDefault(
+    objectOf("Pairing", {
+      topologyLabels: withDefault(listOf(text({ minLength: 1 })), defaultPairing.topologyLabels),
+      sameVersion: withDefault(boolean(), defaultPairing.sameVersion),
+      imbalancedThreshold: withDefault(number({ atLeast: 0 }), defaultPairing.imbalancedThreshold),
+    }),
+    defaultPairing,
+  ),
 });
 
 /** Checks options, in either spelling, and fills in defaults. @throws ConfigurationError naming every bad option */
@@ -96,6 +115,6 @@ export function resolvePDProxyOptions(options: PDProxyOptions = {}): ResolvedPDP
     ...(parsed as ResolvedPDProxyOptions),
     kvHostAllowlist: parsed.kvHostAllowlist === undefined ? undefined : new Set(parsed.kvHostAllowlist),
     retryBudget: parsed.retryBudget ?? defaultRetryBudget,
-    minPromptChars: parsed.minPromptChars ?? null,
+    decide: parsed.decide ?? null,
   };
 }

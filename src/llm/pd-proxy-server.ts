@@ -4,6 +4,7 @@ import { pdProxyDeploymentOptions } from "../config/server-options.ts";
 import { createKvConnector } from "../kv-transfer/kv-connector-registry.ts";
 import type { PDHealth } from "../observability/pd-health-report.ts";
 import { disagreements, type EngineDisagreement } from "../replicas/engine-disagreements.ts";
+import { PairPolicy } from "../routing/pair-policy.ts";
 import type { ReplicaLease } from "../replicas/replica.ts";
 import type { DeploymentContext, DeploymentStatusDetails } from "../serve/deployment-context.ts";
 import type { DeploymentInit } from "../serve/deployment.ts";
@@ -17,6 +18,8 @@ import {
   disaggregate,
   type DisaggregationDecision,
 } from "./disaggregation-decision.ts";
+import { type DisaggregationContext, DisaggregationContexts } from "./disaggregation-context.ts";
+import { decideByRule, defaultCharsPerToken, withKnownReason } from "./disaggregation-policy.ts";
 import { concurrentHandoff } from "./concurrent-handoff.ts";
 import type { HandoffContext, RequestProgress } from "./handoff-context.ts";
 import { KvHolds } from "./kv-holds.ts";
@@ -63,6 +66,7 @@ export class PDProxyServer implements LLMServerProtocol {
   readonly #options: ResolvedPDProxyOptions;
   readonly #holds: KvHolds;
   readonly #retryBudget: RetryBudget;
+  readonly #contexts: DisaggregationContexts;
   readonly #handoff: HandoffContext;
   readonly #health: PDHealthMeter;
   readonly #prewarm: Prewarm | undefined;
@@ -87,6 +91,16 @@ export class PDProxyServer implements LLMServerProtocol {
     this.#health = new PDHealthMeter(context.name, context.warn);
     this.#holds = new KvHolds(context.clock, this.#options.kvLeaseMs * this.#options.kvLeaseSafety);
     for (const { pool } of [prefillServer, decodeServer]) pool.onIdentified = () => this.#compareSides();
+    // A conversation's beginning is cached where it was prefilled last. Without a session it is power of two, as ever.
+    prefillServer.preferRouter("session-affinity");
+    const { decide } = this.#options;
+    this.#contexts = new DisaggregationContexts({
+      prefill: prefillServer.pool,
+      decode: decodeServer.pool,
+      clock: context.clock,
+      charsPerToken:
+        decide === null || typeof decide === "function" ? defaultCharsPerToken : decide.charsPerToken,
+    });
     const connector = createKvConnector(prefillServer.llmConfig.engineKwargs["kv_transfer_config"], {
       warn: context.warn,
     });
@@ -98,6 +112,7 @@ export class PDProxyServer implements LLMServerProtocol {
       answering: answeringOptionsOf(decodeServer.llmConfig),
       connector,
       peers: peerDirectoryFor(connector, prefillServer.llmConfig, decodeServer.llmConfig, context),
+      pairs: new PairPolicy(this.#options.pairing, () => context.clock.now()),
       tokenizeOnce:
         decodeServer.llmConfig.pdTokenizeOnce && !connector.concurrentHandoff
           ? new TokenizeOnce(context.warn)
@@ -138,18 +153,13 @@ export class PDProxyServer implements LLMServerProtocol {
   }
 
   /**
-   * Whether a request is disaggregated. Override it to decide by your own rules, on top of what the request's
-   * semantics demand.
+   * Whether a request is disaggregated, once its decode replica is known; by default what the option `decide` says.
+   * Override it to decide by your own rules, on top of what the request's semantics demand. Called once a request.
    */
-  protected decide(request: LLMRequest): DisaggregationDecision {
-    const { minPromptChars } = this.#options;
-    if (minPromptChars !== null) {
-      const prompt = request.body.raw(request.method === "chat" ? "messages" : "prompt");
-      if (prompt !== undefined && prompt.bytes.byteLength < minPromptChars) {
-        return { mode: "decode-only", reason: "short_prompt" };
-      }
-    }
-    return disaggregate;
+  protected decide(context: DisaggregationContext): DisaggregationDecision {
+    const { decide } = this.#options;
+    if (decide === null) return disaggregate;
+    return typeof decide === "function" ? decide(context) : decideByRule(decide, context);
   }
 
   get enginePools(): readonly EnginePool[] {
@@ -230,14 +240,19 @@ export class PDProxyServer implements LLMServerProtocol {
     this.#health.request();
     this.#retryBudget.deposit();
     const bySemantics = decideBySemantics(request);
-    const wanted = bySemantics.mode === "pd" ? this.decide(request) : bySemantics;
-    const { connector } = this.#handoff;
-    const decision = connector.decodeNeedsPrefill ? decideForBoundDecode(wanted, connector.name) : wanted;
+    const { connector, pairs } = this.#handoff;
+    const bound = connector.decodeNeedsPrefill === true;
+    const possible = bound ? decideForBoundDecode(bySemantics, connector.name) : bySemantics;
     const recorder = new TraceRecorder(request, this.context, "pd");
-    if (decision.mode === "decode-only") {
-      this.#health.decodeOnly(decision.reason);
-      recorder.decodeOnly(decision.reason);
-    }
+    const note = (decision: DisaggregationDecision): DisaggregationDecision => {
+      if (decision.mode === "decode-only") {
+        this.#health.decodeOnly(decision.reason);
+        recorder.decodeOnly(decision.reason);
+      }
+      return decision;
+    };
+    // What the request's semantics rule out is known now; the rest when there is a decode replica.
+    let decision = possible.mode === "pd" && !bound ? undefined : note(possible);
     const attempts = new Attempts(this.#options.maxRetries, this.#retryBudget, random);
     const progress: RequestProgress = { attempts, recorder, tokenIds: "unused", failedPrefills: new Set() };
     return answerWithRetries(
@@ -248,17 +263,23 @@ export class PDProxyServer implements LLMServerProtocol {
         attempts,
         recorder,
         clock,
+        narrow:
+          decision?.mode === "decode-only"
+            ? undefined
+            : (decodes) => pairs.decodes(decodes, this.#prefill.pool.replicas.available),
         mayLeaveOut: (lease, error) => this.#mayLeaveOutIds(request, progress, lease, error),
       },
-      (lease) =>
-        decision.mode === "pd"
+      (lease) => {
+        decision ??= note(withKnownReason(this.decide(this.#contexts.of(request, lease.replica))));
+        return decision.mode === "pd"
           ? (connector.concurrentHandoff ? concurrentHandoff : sequentialHandoff)(
               request,
               lease,
               progress,
               this.#handoff,
             )
-          : decodeOnly(request, lease, recorder, this.#handoff),
+          : decodeOnly(request, lease, recorder, this.#handoff);
+      },
     );
   }
 

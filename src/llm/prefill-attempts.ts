@@ -2,7 +2,7 @@ import { EngineConnectionError } from "../errors/engine-connection-error.ts";
 import { EngineError } from "../errors/engine-error.ts";
 import { EngineResponseError } from "../errors/engine-response-error.ts";
 import { KvTransferError } from "../errors/kv-transfer-error.ts";
-import type { ReplicaLease } from "../replicas/replica.ts";
+import type { Replica, ReplicaLease } from "../replicas/replica.ts";
 import { onFailureRelease, pendingRequest } from "./answer-with-retries.ts";
 import { outcomeOf } from "./call-outcome.ts";
 import type { DecodeOnlyReason } from "./disaggregation-decision.ts";
@@ -27,19 +27,20 @@ export async function onSomePrefill<Result extends object>(
   const { attempts, recorder, failedPrefills: failed } = progress;
   const { prefill, options, clock, connector, prefillAdapters } = context;
   const adapterId = prefillAdapters.idOf(request);
-  const pairGroup = decodeLease.replica.pairGroup;
+  const narrow = (prefills: readonly Replica[]): readonly Replica[] =>
+    context.pairs.prefills(prefills, decodeLease.replica);
   const required = prefillAdapters.required(adapterId);
   let kvRetried = false;
   let reloaded = false;
   for (;;) {
-    if (!connector.decodeNeedsPrefill && !prefill.hasReplicaFor({ pairGroup, adapterId: required }))
+    if (!connector.decodeNeedsPrefill && !prefill.hasReplicaFor({ narrow, adapterId: required }))
       return "no_prefill";
     const acquired = prefill.acquire(
       pendingRequest(request, failed.size, failed, adapterId),
       request.cancel,
       {
         avoid: failed,
-        pairGroup,
+        narrow,
         adapterId: required,
         priority: request.priority,
       },

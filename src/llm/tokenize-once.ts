@@ -1,13 +1,11 @@
 import { EngineResponseError } from "../errors/engine-response-error.ts";
-import { walkJsonElements, walkJsonMembers } from "../protocol/json-elements.ts";
 import type { RawJson } from "../protocol/raw-json.ts";
 import type { Replica } from "../replicas/replica.ts";
+import { isTextOnly } from "./text-only.ts";
 import type { LLMRequest } from "./llm-request.ts";
 
 /** What an engine was seen to do with token ids. */
 type Seen = "uses" | "lacks" | "refuses";
-
-const decoder = new TextDecoder();
 
 /** The first minor version of vLLM 0.x whose chat route reads token ids from `kv_transfer_params` (#48145). */
 const firstChatVersion = 27;
@@ -35,7 +33,8 @@ export class TokenizeOnce {
     if (seenOfPrefill === "lacks" || seenOfPrefill === "refuses") return false;
     if (this.#seen(decode, request.method) === "refuses") return false;
     return request.method === "chat"
-      ? readsChatIds(decode.version) && isTextOnly(request.body.raw("messages"))
+      ? // Ids say nothing of images and sounds, which decode has to read itself.
+        readsChatIds(decode.version) && isTextOnly(request.body.raw("messages"))
       : request.body.kind("prompt") === "string" && !request.body.has("prompt_embeds");
   }
 
@@ -98,33 +97,6 @@ export class TokenizeOnce {
 function readsChatIds(version: string | undefined): boolean {
   const minor = /^0\.(\d+)/.exec(version ?? "")?.[1];
   return minor === undefined || Number(minor) >= firstChatVersion;
-}
-
-/** Ids say nothing of images and sounds, which decode has to read itself. */
-function isTextOnly(messages: RawJson | undefined): boolean {
-  let textOnly = messages !== undefined;
-  walkJsonElements(messages?.bytes ?? new Uint8Array(), ({ bytes: message }) => {
-    walkJsonMembers(message, (key, content) => {
-      if (key !== "content" || content.kind !== "array") return;
-      walkJsonElements(content.bytes, (part) => {
-        textOnly &&= part.kind === "string" || isTextPart(part.bytes);
-      });
-    });
-    return textOnly;
-  });
-  return textOnly;
-}
-
-/** vLLM takes some parts without a type, among them images. */
-function isTextPart(part: Uint8Array): boolean {
-  let types = 0;
-  let others = 0;
-  walkJsonMembers(part, (name, { bytes }) => {
-    if (name !== "type") return;
-    types += 1;
-    if (decoder.decode(bytes) !== '"text"') others += 1;
-  });
-  return types > 0 && others === 0;
 }
 
 function isRefusal(error: unknown): boolean {

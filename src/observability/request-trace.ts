@@ -10,6 +10,11 @@ export interface RoutingCandidate {
   readonly engineLoad:
     | { readonly running: number; readonly waiting: number; readonly kvCacheUsage: number }
     | undefined;
+  /**
+   * What counted in the router's choice: `load` in requests, `prefix_match` as a part of the prompt, 0 to 1. Undefined
+   * when the router does not tell.
+   */
+  readonly scores: Readonly<Record<string, number>> | undefined;
 }
 
 /** How the replica of one leg was found. */

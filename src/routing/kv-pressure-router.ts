@@ -44,6 +44,10 @@ export class KvPressureRouter implements RequestRouter {
     return adapterTiers(candidates, request).flatMap((tier) => this.#rankTier(tier));
   }
 
+  scores(candidate: ReplicaView): Readonly<Record<string, number>> {
+    return { ...this.#byLoad.scores(candidate), pressed: this.#isPressed(candidate, this.#now()) ? 1 : 0 };
+  }
+
   #rankTier(tier: readonly ReplicaView[]): readonly (readonly ReplicaView[])[] {
     const now = this.#now();
     const pressed = tier.filter((replica) => this.#isPressed(replica, now));

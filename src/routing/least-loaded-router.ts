@@ -1,5 +1,5 @@
 import { adapterTiers } from "./adapter-tiers.ts";
-import { byLoad, defaultLoadMaxAgeMs } from "./replica-load.ts";
+import { byLoad, defaultLoadMaxAgeMs, replicaLoad } from "./replica-load.ts";
 import type { PendingRequest, ReplicaView, RequestRouter, RequestRouterContext } from "./request-router.ts";
 import { kwargNumber, rejectUnknownKwargs } from "./router-kwargs.ts";
 import { rotate } from "./rotate.ts";
@@ -35,5 +35,9 @@ export class LeastLoadedRouter implements RequestRouter {
     return adapterTiers(candidates, request).map((tier) =>
       byLoad(rotate(tier, Math.floor(this.#random() * tier.length)), now, this.#loadMaxAgeMs),
     );
+  }
+
+  scores(candidate: ReplicaView): Readonly<Record<string, number>> {
+    return { load: replicaLoad(candidate, this.#now(), this.#loadMaxAgeMs) };
   }
 }

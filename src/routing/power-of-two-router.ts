@@ -38,6 +38,10 @@ export class PowerOfTwoRouter implements RequestRouter {
       : tiers.flatMap((tier) => this.rankTier(tier));
   }
 
+  scores(candidate: ReplicaView): Readonly<Record<string, number>> {
+    return { load: this.#load(candidate, this.#now()) };
+  }
+
   /** Two of these and, if both are full, the others; for routers that fall back to this one. */
   rankTier(tier: readonly ReplicaView[]): readonly (readonly ReplicaView[])[] {
     const count = tier.length;

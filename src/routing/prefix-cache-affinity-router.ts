@@ -1,7 +1,7 @@
 import { ConfigurationError } from "../errors/configuration-error.ts";
 import { adapterTiers } from "./adapter-tiers.ts";
+import { BoundedPrefixTree, defaultPrefixEviction } from "./bounded-prefix-tree.ts";
 import { PowerOfTwoRouter } from "./power-of-two-router.ts";
-import { PrefixTree } from "./prefix-tree.ts";
 import { byLoad, defaultLoadMaxAgeMs, hasFreeSlot, replicaLoad } from "./replica-load.ts";
 import type { PendingRequest, ReplicaView, RequestRouter, RequestRouterContext } from "./request-router.ts";
 import { kwargBoolean, kwargNumber, rejectUnknownKwargs } from "./router-kwargs.ts";
@@ -9,6 +9,8 @@ import { codePointCount } from "./text-prefix.ts";
 import { TierIndex } from "./tier-index.ts";
 
 const name = "prefix-cache-affinity";
+
+const noMatch = { rate: 0, holders: [] } as const;
 
 /**
  * Sends requests that begin alike to the same replica, whose cache has that beginning. Mirrors Ray's
@@ -26,16 +28,14 @@ const name = "prefix-cache-affinity";
  */
 export class PrefixCacheAffinityRouter implements RequestRouter {
   readonly usesEngineLoad = true;
-  readonly #tree = new PrefixTree();
+  readonly #tree: BoundedPrefixTree;
   readonly #index = new TierIndex();
+  /** Of the last prompt: which part of it was known, and of whom. */
+  #lastMatch: { readonly rate: number; readonly holders: readonly string[] } = noMatch;
   readonly #fallback: PowerOfTwoRouter;
   readonly #now: () => number;
   readonly #imbalancedThreshold: number;
   readonly #matchRateThreshold: number;
-  readonly #eviction:
-    | { readonly threshold: number; readonly target: number; readonly intervalMs: number }
-    | undefined;
-  #lastEvictionMs: number;
 
   constructor(context: RequestRouterContext) {
     const { kwargs } = context;
@@ -55,11 +55,17 @@ export class PrefixCacheAffinityRouter implements RequestRouter {
       default: 0.1,
       maximum: 1,
     });
-    const threshold = kwargNumber(name, kwargs, "eviction_threshold_chars", { default: 400_000 });
-    const target = kwargNumber(name, kwargs, "eviction_target_chars", {
-      default: Math.min(360_000, threshold),
+    const threshold = kwargNumber(name, kwargs, "eviction_threshold_chars", {
+      default: defaultPrefixEviction.thresholdChars,
     });
-    const intervalMs = 1000 * kwargNumber(name, kwargs, "eviction_interval_secs", { default: 10 });
+    const target = kwargNumber(name, kwargs, "eviction_target_chars", {
+      default: Math.min(defaultPrefixEviction.targetChars, threshold),
+    });
+    const intervalMs =
+      1000 *
+      kwargNumber(name, kwargs, "eviction_interval_secs", {
+        default: defaultPrefixEviction.intervalMs / 1000,
+      });
     refuse(kwargs, target > threshold, "eviction_target_chars", "is above eviction_threshold_chars");
     refuse(
       kwargs,
@@ -67,10 +73,11 @@ export class PrefixCacheAffinityRouter implements RequestRouter {
       "tree_actor",
       "is a Ray actor; here it can only be null",
     );
-    this.#eviction = kwargBoolean(name, kwargs, "do_eviction", true)
-      ? { threshold, target, intervalMs }
-      : undefined;
-    this.#lastEvictionMs = this.#now();
+    const evicts = kwargBoolean(name, kwargs, "do_eviction", true);
+    this.#tree = new BoundedPrefixTree(
+      evicts ? { thresholdChars: threshold, targetChars: target, intervalMs } : undefined,
+      this.#now(),
+    );
   }
 
   chooseReplicas(
@@ -78,22 +85,27 @@ export class PrefixCacheAffinityRouter implements RequestRouter {
     request: PendingRequest,
   ): readonly (readonly ReplicaView[])[] {
     const text = request.promptText?.();
+    this.#lastMatch = noMatch;
     if (text === undefined || text === "") return this.#fallback.chooseReplicas(candidates, request);
     return adapterTiers(candidates, request).flatMap((tier) => this.#rank(tier, text));
   }
 
+  scores(candidate: ReplicaView): Readonly<Record<string, number>> {
+    const { rate, holders } = this.#lastMatch;
+    return {
+      load: replicaLoad(candidate, this.#now(), defaultLoadMaxAgeMs),
+      prefix_match: holders.includes(candidate.id) ? rate : 0,
+    };
+  }
+
   updateReplicas(replicas: readonly ReplicaView[]): void {
-    const ids = new Set(replicas.map((replica) => replica.id));
-    this.#tree.removeTenants(this.#tree.tenants.filter((id) => !ids.has(id)));
-    this.#tree.addTenants(ids, this.#now());
+    this.#tree.setReplicas(new Set(replicas.map((replica) => replica.id)), this.#now());
   }
 
   onRequestRouted(request: PendingRequest, replicaId: string): void {
     const text = request.promptText?.();
     if (text === undefined || text === "") return;
-    const now = this.#now();
-    this.#tree.insert(text, replicaId, now);
-    this.#evict(replicaId, now);
+    this.#tree.sent(text, replicaId, this.#now());
   }
 
   /** The preferred group by load; when it is full, two of the others: a full favourite is no reason to wait. */
@@ -113,25 +125,10 @@ export class PrefixCacheAffinityRouter implements RequestRouter {
     const { ids, byId } = this.#index.of(tier);
     const { matchedLength, tenants } = this.#tree.match(text, ids);
     const rate = matchedLength === 0 ? 0 : matchedLength / codePointCount(text);
+    this.#lastMatch = { rate, holders: rate === 0 ? [] : (tenants ?? []) };
     // Ray takes the smallest of all replicas here, candidates or not.
-    const chosen = rate < this.#matchRateThreshold ? this.#tree.smallestTenants(ids) : (tenants ?? []);
+    const chosen = rate < this.#matchRateThreshold ? this.#tree.smallest(ids) : (tenants ?? []);
     return chosen.map((id) => byId.get(id) as ReplicaView);
-  }
-
-  #evict(replicaId: string, now: number): void {
-    const eviction = this.#eviction;
-    const count = this.#tree.charCount(replicaId);
-    if (eviction === undefined || count === undefined || count <= eviction.threshold) return;
-    const isDue = now - this.#lastEvictionMs >= eviction.intervalMs;
-    if (!isDue) {
-      if (count > 2 * eviction.threshold) this.#tree.evict(replicaId, count - eviction.target);
-      return;
-    }
-    this.#lastEvictionMs = now;
-    for (const id of this.#tree.tenants) {
-      const size = this.#tree.charCount(id) ?? 0;
-      if (size > eviction.threshold) this.#tree.evict(id, size - eviction.target);
-    }
   }
 }
 

@@ -14,6 +14,8 @@ export interface ReplicaView {
   readonly rank?: number | undefined;
   /** Prefill and decode of different groups are never paired. */
   readonly pairGroup?: string | undefined;
+  /** vLLM's version, once the engine was asked. */
+  readonly version?: string | undefined;
   /** Free labels for topology, from the endpoint. */
   readonly labels: Readonly<Record<string, string>>;
 }
@@ -63,6 +65,11 @@ export interface RequestRouter {
     candidates: readonly ReplicaView[],
     request: PendingRequest,
   ): readonly (readonly ReplicaView[])[];
+  /**
+   * What counted for or against a candidate of the choice just made, by names of the router's own: for the trace of the
+   * request, asked for a few of the candidates. @default nothing is told
+   */
+  scores?(candidate: ReplicaView, request: PendingRequest): Readonly<Record<string, number>>;
   /** The set of replicas changed. Build trees and rings here, not per request. */
   updateReplicas?(replicas: readonly ReplicaView[]): void;
   onRequestRouted?(request: PendingRequest, replicaId: string): void;

@@ -42,4 +42,8 @@ export class SessionAffinityRouter implements RequestRouter {
   updateReplicas(replicas: readonly ReplicaView[]): void {
     this.#bySession.updateReplicas(replicas);
   }
+
+  scores(candidate: ReplicaView): Readonly<Record<string, number>> {
+    return this.#byLoad.scores(candidate);
+  }
 }

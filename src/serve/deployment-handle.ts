@@ -35,6 +35,8 @@ export interface LeaseConstraints {
   readonly pairGroup?: string | undefined;
   /** Only replicas that have this LoRA adapter, or did not say yet which they have. */
   readonly adapterId?: string | undefined;
+  /** Leaves those of the candidates that are worth taking, which may be none. Asked again for every try. */
+  readonly narrow?: ((candidates: readonly Replica[]) => readonly Replica[]) | undefined;
   /** Lower goes first while waiting. @default 0 */
   readonly priority?: number | undefined;
 }
@@ -46,7 +48,7 @@ export interface LeaseConstraints {
  */
 export class DeploymentHandle {
   readonly deployment: string;
-  readonly #router: RequestRouter;
+  #router: RequestRouter;
   readonly #queue: AdmissionQueue<ReplicaLease>;
   readonly #init: DeploymentHandleInit;
   #replicas: ReplicaSet | undefined;
@@ -73,6 +75,11 @@ export class DeploymentHandle {
   /** Connects it to its replicas. Called once, by the deployment that owns both. */
   attach(replicas: ReplicaSet): void {
     this.#replicas = replicas;
+  }
+
+  /** Puts another router in the place of the first one. Before the first replica comes. */
+  set router(router: RequestRouter) {
+    this.#router = router;
   }
 
   onReplicasChange(available: readonly Replica[]): void {
@@ -118,6 +125,7 @@ export class DeploymentHandle {
       picky:
         constraints.pairGroup !== undefined ||
         constraints.adapterId !== undefined ||
+        constraints.narrow !== undefined ||
         (constraints.avoid?.size ?? 0) > 0,
     });
     // Those ahead may all wait for slots that this one does not want.
@@ -156,7 +164,7 @@ export class DeploymentHandle {
     if (replica === undefined) return undefined;
     const choice: RoutingChoice = {
       considered: candidates.length,
-      ranked: mostPreferred(ranks),
+      ranked: this.#mostPreferred(ranks, request),
       queuedMs: since === undefined ? 0 : this.#init.clock.now() - since,
     };
     try {
@@ -171,6 +179,28 @@ export class DeploymentHandle {
     return lease;
   }
 
+  /** The first few of the router's ranking as they are now, for the request's trace. */
+  #mostPreferred(ranks: Ranks, request: PendingRequest): readonly RoutingCandidate[] {
+    const preferred: RoutingCandidate[] = [];
+    for (const rank of ranks) {
+      for (const view of rank) {
+        if (preferred.length === tracedCandidates) return preferred;
+        const { id, inFlight, engineLoad } = view;
+        preferred.push({ replica: id, inFlight, engineLoad, scores: this.#scores(view, request) });
+      }
+    }
+    return preferred;
+  }
+
+  #scores(view: ReplicaView, request: PendingRequest): RoutingCandidate["scores"] {
+    try {
+      return this.#router.scores?.(view, request);
+    } catch (error) {
+      this.#warnAboutRouter("scores", error);
+      return undefined;
+    }
+  }
+
   #onCompleted(request: PendingRequest, replicaId: string): void {
     try {
       this.#router.onRequestCompleted?.(request, replicaId);
@@ -181,7 +211,7 @@ export class DeploymentHandle {
 
   #candidates(constraints: LeaseConstraints): readonly Replica[] {
     let candidates = this.#replicas?.available ?? [];
-    const { pairGroup, avoid, adapterId } = constraints;
+    const { pairGroup, avoid, adapterId, narrow } = constraints;
     if (adapterId !== undefined) {
       candidates = candidates.filter(
         (replica) => replica.servedModels === undefined || replica.multiplexedModelIds.has(adapterId),
@@ -196,7 +226,7 @@ export class DeploymentHandle {
       const fresh = candidates.filter((replica) => !avoid.has(replica.id));
       if (fresh.length > 0) candidates = fresh;
     }
-    return candidates;
+    return narrow === undefined || candidates.length === 0 ? candidates : narrow(candidates);
   }
 
   #ranks(candidates: readonly Replica[], request: PendingRequest): Ranks {
@@ -245,18 +275,6 @@ function firstFree(ranks: Ranks): Replica | undefined {
 }
 
 const tracedCandidates = 4;
-
-/** The first few of the router's ranking as they are now, for the request's trace. */
-function mostPreferred(ranks: Ranks): readonly RoutingCandidate[] {
-  const preferred: RoutingCandidate[] = [];
-  for (const rank of ranks) {
-    for (const { id, inFlight, engineLoad } of rank) {
-      if (preferred.length === tracedCandidates) return preferred;
-      preferred.push({ replica: id, inFlight, engineLoad });
-    }
-  }
-  return preferred;
-}
 
 /** The router's choice is busy; a free replica elsewhere beats waiting. */
 function leastBusyFree(candidates: readonly Replica[]): Replica | undefined {

@@ -2,6 +2,7 @@
 // Run it: npx tsx examples/custom-proxy.ts [--once]
 import {
   buildPdOpenaiApp,
+  type DisaggregationContext,
   type DisaggregationDecision,
   editRequest,
   LLMConfig,
@@ -21,10 +22,10 @@ class HouseRules extends PDProxyServer {
   }
 
   /** Then, unless the request can't be disaggregated anyway. */
-  protected override decide(request: LLMRequest): DisaggregationDecision {
-    return request.sessionId?.startsWith("short-") === true
+  protected override decide(context: DisaggregationContext): DisaggregationDecision {
+    return context.request.sessionId?.startsWith("short-") === true
       ? { mode: "decode-only", reason: "custom" }
-      : super.decide(request);
+      : super.decide(context);
   }
 }
 

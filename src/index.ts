@@ -141,6 +141,7 @@ export type { LLMServerProtocol } from "./llm/llm-server-protocol.ts";
 export type { DisaggregationContext, PrefillLoad } from "./llm/disaggregation-context.ts";
 export type { DecodeOnlyReason, DisaggregationDecision } from "./llm/disaggregation-decision.ts";
 export type { ConditionalDisaggregation, DecideFunction } from "./llm/disaggregation-policy.ts";
+export type { SessionKeyOptions } from "./ingress/session-key.ts";
 export type { PairingOptions } from "./routing/pair-policy.ts";
 export type { HttpRequest, HttpResponse } from "./adapters/http-exchange.ts";
 export type { NodeHandler } from "./adapters/node-handler.ts";

@@ -178,6 +178,25 @@ describe("sessions", () => {
     expect((await prefillsOf(running, 10)).size).toBe(1);
   });
 
+  it.each([
+    ["a field of the body", { sessionField: "session_id" }],
+    [
+      "a function",
+      { sessionKey: (_request: unknown, body: { value(key: string): unknown }) => body.value("session_id") },
+    ],
+  ])("are told by %s", async (_name, ingress) => {
+    const running = await start({ prefills: 4, ingress: { routeHeader: true, ...ingress } });
+    const used = new Set<string>();
+    for (let round = 0; round < 10; round += 1) {
+      const body = { ...chat("hi"), session_id: "s1" };
+      const { headers } = await post(`${running.url}/v1/chat/completions`, body, {
+        headers: { "x-session-id": `other-${round}` },
+      });
+      used.add(/prefill=(p\d)/.exec(String(headers["x-serve-llm-route"]))![1]!);
+    }
+    expect(used.size).toBe(1);
+  });
+
   it("do not where the deployment's options name a router", async () => {
     const running = await start({
       prefills: 4,

@@ -51,7 +51,7 @@ function injectAll({ engines }: PDCluster, phase: MockPhase, fault: Fault): void
 }
 
 describe("serve_llm_decode_only_total", () => {
-  const proxy = { minPromptChars: 20 };
+  const proxy = { decide: { minUncachedTokens: 20 } };
   const long = { messages: [{ role: "user", content: "a prompt that is long enough" }] };
 
   it.each<[DecodeOnlyReason, string, object, PDClusterOptions]>([

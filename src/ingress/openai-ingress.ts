@@ -10,6 +10,7 @@ import type { LLMResponse } from "../llm/llm-response.ts";
 import type { LLMServerProtocol } from "../llm/llm-server-protocol.ts";
 import type { ListLoraAdapters } from "../llm/lora-listing.ts";
 import type { BeginRequest } from "../serve/application-part.ts";
+import type { JsonObjectIndex } from "../protocol/json-object-index.ts";
 import type { RequestTrace } from "../observability/request-trace.ts";
 import type {
   DeploymentContext,
@@ -17,7 +18,7 @@ import type {
   DeploymentStatusDetails,
 } from "../serve/deployment-context.ts";
 import type { DeploymentInit } from "../serve/deployment.ts";
-import { headersToForward, refuseInternalHeaders, sessionIdOf } from "./client-field-policy.ts";
+import { headersToForward, refuseInternalHeaders } from "./client-field-policy.ts";
 import { AdminCalls, type AdminOptions, adminRoutes, withoutUnguarded } from "./admin-calls.ts";
 import { type CorsOptions, CorsPolicy } from "./cors-policy.ts";
 import { eventStreamResponse } from "./event-stream-response.ts";
@@ -30,10 +31,11 @@ import { readRequestBody } from "./request-body.ts";
 import { clientRequestId } from "./request-id.ts";
 import { metricsRoute } from "./metrics-route.ts";
 import { routeHeader } from "./route-header.ts";
+import { sessionKeyReader, type SessionKeyOptions, type SessionKeyReader } from "./session-key.ts";
 import { defaultRoutes, type Route, type RouteMap, type RouteMatch, RouteTable } from "./routes.ts";
 
 /** Arguments of {@link OpenAiIngress}; all but the deployments are the builders' `ingressExtraKwargs`. */
-export interface OpenAiIngressArguments {
+export interface OpenAiIngressArguments extends SessionKeyOptions {
   /** The models to serve: deployments, or deployments by model id. */
   readonly llmDeployments: ServedModels;
   /** Largest request body in bytes; more is answered with 413. @default 33554432 (32 MiB) */
@@ -98,7 +100,7 @@ export class OpenAiIngress implements DeploymentInstance {
   readonly #requestLimits: RequestLimits | undefined;
   readonly #admin: AdminCalls | undefined;
   readonly #routeHeader: boolean;
-  readonly #sessionHeader: string = readEnvironment().sessionIdHeader;
+  readonly #sessionKey: SessionKeyReader;
 
   /** Options for `serve.deployment(IngressClass).options(...)`. Mirrors Ray's `OpenAiIngress.get_deployment_options`. */
   static getDeploymentOptions(llmConfigs: readonly LLMConfig[]): DeploymentInit {
@@ -118,6 +120,7 @@ export class OpenAiIngress implements DeploymentInstance {
     this.#requestLimits = args.limits;
     this.#cors = args.cors === undefined ? undefined : new CorsPolicy(args.cors);
     this.#routeHeader = args.routeHeader === true;
+    this.#sessionKey = sessionKeyReader(args, readEnvironment().sessionIdHeader);
     const { routes } = this.constructor as typeof OpenAiIngress;
     this.#admin = args.admin === undefined ? undefined : new AdminCalls(args.admin, context.clock);
     this.#table = new RouteTable({
@@ -265,7 +268,11 @@ export class OpenAiIngress implements DeploymentInstance {
     const { model, ...parsed } = parseGenerationBody(bytes, method, this.#requestLimits);
     const server = this.serverFor(model);
     request.cancel.throwIfCancelled();
-    const response = await server[method]({ method, ...parsed, ...this.#callFields(request, model, server) });
+    const response = await server[method]({
+      method,
+      ...parsed,
+      ...this.#callFields(request, model, server, parsed.body),
+    });
     return toHttpResponse(response, request.route);
   }
 
@@ -277,11 +284,16 @@ export class OpenAiIngress implements DeploymentInstance {
     );
   }
 
-  #callFields(request: IngressRequest, model: string | undefined, server: LLMServerProtocol): CallFields {
+  #callFields(
+    request: IngressRequest,
+    model: string | undefined,
+    server: LLMServerProtocol,
+    body?: JsonObjectIndex,
+  ): CallFields {
     return {
       modelId: model ?? server.llmConfig.modelId,
       requestId: request.requestId,
-      sessionId: sessionIdOf(request, this.#sessionHeader),
+      sessionId: this.#sessionKey(request, body),
       forwardHeaders: headersToForward(request),
       cancel: request.cancel,
       onTrace: request.onTrace,

@@ -130,11 +130,10 @@ class LazyContext implements DisaggregationContext {
     if (method === "completions" && Array.isArray(prompt) && typeof prompt[0] === "number") {
       return { tokens: prompt.length, text: undefined };
     }
-    const text = promptText(method === "chat" ? { messages: prompt } : { prompt });
-    return {
-      tokens: text === undefined ? undefined : codePointCount(text) / this.#parts.charsPerToken,
-      text,
-    };
+    // Embeddings instead of a text: how many tokens they stand for is not to be seen here.
+    if (prompt === undefined || prompt === null) return { tokens: undefined, text: undefined };
+    const text = promptText(method === "chat" ? { messages: prompt } : { prompt }) ?? "";
+    return { tokens: codePointCount(text) / this.#parts.charsPerToken, text };
   }
 }
 

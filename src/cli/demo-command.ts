@@ -7,8 +7,9 @@ import { run } from "../serve/run.ts";
 import { CliError, listenError } from "./cli-error.ts";
 import { CliLog } from "./cli-log.ts";
 import { DemoEngines, type KvBalance } from "./demo-engines.ts";
-import { demoTraffic } from "./demo-traffic.ts";
+import { demoTraffic, steadyTraffic } from "./demo-traffic.ts";
 import { liveView } from "./live-view.ts";
+import { dashboardOption, mountDashboard } from "./mount-dashboard.ts";
 import { addMockOptions, type MockBehaviour } from "./mock-options.ts";
 import { hostOption, jsonOption, portOption, wholeNumber } from "./option-values.ts";
 import { stopSignal } from "./stop-signal.ts";
@@ -19,6 +20,8 @@ interface DemoCommandOptions extends MockBehaviour {
   readonly prefills: number;
   readonly decodes: number;
   readonly once?: number | undefined;
+  readonly rate?: number | undefined;
+  readonly dashboard?: string | undefined;
   readonly json: boolean;
 }
 
@@ -40,7 +43,13 @@ export function demoCommand(): Command {
       new Option("--once <count>", "send so many requests itself, check the answers, and exit").argParser(
         wholeNumber(1),
       ),
-    );
+    )
+    .addOption(
+      new Option("--rate <count>", "send so many requests a second itself, to have something to see")
+        .argParser(wholeNumber(1))
+        .conflicts("once"),
+    )
+    .addOption(dashboardOption());
   return addMockOptions(command, { ttftMs: 20, itlMs: 25, prefillMsPerToken: 0.5 })
     .addOption(jsonOption())
     .addHelpText(
@@ -48,7 +57,8 @@ export function demoCommand(): Command {
       `
 Examples:
   $ serve-llm demo --port 0                  any free port
-  $ serve-llm demo --once 100 --itl-ms 0     check itself and exit`,
+  $ serve-llm demo --once 100 --itl-ms 0     check itself and exit
+  $ serve-llm demo --dashboard --rate 10     the status page, with something to see`,
     )
     .action(serveDemo);
 }
@@ -59,6 +69,7 @@ async function serveDemo(options: DemoCommandOptions): Promise<void> {
   const stop = stopSignal();
   let balance = engines.balance();
   let stopView: () => void = () => undefined;
+  let stopTraffic: () => Promise<void> = async () => undefined;
   try {
     await engines.start();
     const app = buildPdOpenaiApp({
@@ -66,6 +77,8 @@ async function serveDemo(options: DemoCommandOptions): Promise<void> {
       decodeConfig: configOf(engines.decodes),
       proxyClsConfig: { proxyExtraKwargs: { kvLeaseMs: options.kvLeaseMs } },
     }).withEnvironment({ warn: (message) => log.warn(message) });
+    const { dashboard: prefix, host, rate } = options;
+    if (prefix !== undefined) mountDashboard(app, { prefix, title: model, host, log });
     const running = await run(app, { port: options.port, host: options.host }).catch((error: unknown) => {
       throw listenError(error, options.host, options.port);
     });
@@ -74,12 +87,17 @@ async function serveDemo(options: DemoCommandOptions): Promise<void> {
         url: running.url,
         port: running.port,
         model,
+        dashboard: prefix === undefined ? null : running.url + prefix,
       });
       if (!log.json) stopView = liveView(() => describe(running.app.status(), engines));
+      if (rate !== undefined) {
+        stopTraffic = steadyTraffic(running.url, model, rate, (reason) => log.warn(reason));
+      }
       if (options.once === undefined) await stop.received;
       else await Promise.race([demoTraffic(running.url, model, options.once), stop.received]);
     } finally {
       stopView();
+      await stopTraffic();
       await running.shutdown();
     }
   } finally {
@@ -114,6 +132,7 @@ function invitation(url: string, engines: DemoEngines, options: DemoCommandOptio
     curl(""),
     "streaming:",
     curl(', "stream": true', "-N "),
+    ...(options.dashboard === undefined ? [] : ["", `Status page:  ${url}${options.dashboard}`]),
     ...(options.once === undefined ? ["", "Ctrl-C stops it.", ""] : [""]),
   ].join("\n");
 }

@@ -21,6 +21,44 @@ export async function demoTraffic(url: string, model: string, count: number): Pr
   );
 }
 
+/**
+ * Sends chat requests at a steady rate until it is stopped: prompts and answers of different lengths, most of them
+ * streaming, some that can only be served by decode alone.
+ *
+ * @param perSecond how many, on average
+ * @param onFailure gets the reason of each that fails
+ * @returns stops it; resolves when the last answer is there
+ */
+export function steadyTraffic(
+  url: string,
+  model: string,
+  perSecond: number,
+  onFailure: (reason: string) => void,
+): () => Promise<void> {
+  const running = new Set<Promise<unknown>>();
+  let index = 0;
+  const send = (): void => {
+    index += 1;
+    const content = "Tell me more. ".repeat(1 + ((index * 37) % 40));
+    const body = {
+      model,
+      messages: [{ role: "user", content: `${index}: ${content}` }],
+      max_tokens: 10 + ((index * 53) % 90),
+      stream: index % 5 !== 0,
+      ...(index % 17 === 0 ? { n: 2 } : {}),
+    };
+    const answered: Promise<unknown> = chat(url, body)
+      .catch((error: unknown) => onFailure(reasonOf(error)))
+      .finally(() => running.delete(answered));
+    running.add(answered);
+  };
+  const timer = setInterval(send, 1000 / perSecond);
+  return async () => {
+    clearInterval(timer);
+    await Promise.all(running);
+  };
+}
+
 async function chat(
   url: string,
   body: { readonly stream: boolean } & Record<string, unknown>,

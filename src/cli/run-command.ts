@@ -9,6 +9,7 @@ import { apiKeyFrom } from "./api-key.ts";
 import { CliError, listenError } from "./cli-error.ts";
 import { CliLog } from "./cli-log.ts";
 import { hostOption, jsonOption, milliseconds, nonNegative, portOption, urlList } from "./option-values.ts";
+import { dashboardOption, mountDashboard } from "./mount-dashboard.ts";
 import { servedModel } from "./served-model.ts";
 import { stopSignal } from "./stop-signal.ts";
 
@@ -22,6 +23,7 @@ interface RunCommandOptions {
   readonly kvConnector?: string | undefined;
   readonly kvLeaseMs?: number | undefined;
   readonly apiKeyEnv?: string | undefined;
+  readonly dashboard?: string | undefined;
   readonly graceMs: number;
   readonly json: boolean;
 }
@@ -58,6 +60,7 @@ export function runCommand(): Command {
         .argParser(nonNegative)
         .default(20_000),
     )
+    .addOption(dashboardOption())
     .addOption(jsonOption())
     .addHelpText(
       "after",
@@ -84,6 +87,11 @@ async function serveEngines(file: string | undefined, options: RunCommandOptions
   try {
     const host = options.host ?? config.http.host ?? "127.0.0.1";
     const port = options.port ?? config.http.port ?? 8000;
+    const { dashboard: prefix } = options;
+    if (prefix !== undefined) {
+      for (const { app, name: title } of config.applications)
+        mountDashboard(app, { prefix, title, host, log });
+    }
     const running = await runConfig(config, { host, port }).catch((error: unknown) => {
       throw listenError(error, host, port);
     });
@@ -93,7 +101,10 @@ async function serveEngines(file: string | undefined, options: RunCommandOptions
         application: name,
         url,
         port: running.port,
+        dashboard: url === null || prefix === undefined ? null : url + prefix,
       });
+      if (url !== null && prefix !== undefined && !log.json)
+        log.info("dashboard", `  status page: ${url}${prefix}`);
     }
     const signal = await stop.received;
     log.info(

@@ -18,7 +18,7 @@ export interface DashboardOptions {
   readonly guard?: DashboardGuard | undefined;
   /** What the page calls the application. @default "serve-llm" */
   readonly title?: string | undefined;
-  /** Milliseconds between two updates of an open page, 100 to 60000. @default 1000 */
+  /** Milliseconds between two updates of an open page, 100 to 60000. @default 500 */
   readonly updateIntervalMs?: number | undefined;
 }
 
@@ -44,7 +44,7 @@ export function dashboard<Instance extends DeploymentInstance>(
   app: Application<Instance>,
   options: DashboardOptions = {},
 ): Dashboard {
-  const { guard, title = "serve-llm", updateIntervalMs = 1000 } = options;
+  const { guard, title = "serve-llm", updateIntervalMs = 500 } = options;
   const prefix = readPrefix(options.prefix ?? "/dashboard");
   if (guard !== undefined && typeof guard !== "function") {
     throw new TypeError(`The dashboard's guard has to be a function, not ${typeof guard}.`);

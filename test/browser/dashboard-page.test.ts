@@ -146,13 +146,13 @@ describe.skipIf(executablePath === undefined)("the status page in a browser", ()
     const killed = page.locator('[data-pool="Decode:mock-model"] [data-id="d1"]');
     await killed.and(page.locator('[data-condition="good"]')).waitFor();
     const began = performance.now();
-    await decodes[1]!.stop();
+    const stopped = decodes[1]!.stop();
     // Traffic finds it out before the health checks do.
     const traffic = Array.from({ length: 4 }, () => post(`${url}/v1/chat/completions`, chat()));
     await killed.and(page.locator('[data-condition="bad"]')).waitFor();
     await page.getByRole("list", { name: "Alerts" }).getByText("d1").waitFor();
     expect(performance.now() - began).toBeLessThan(2000);
-    await Promise.all(traffic);
+    await Promise.all([stopped, ...traffic]);
     expect(await page.title()).toMatch(/^\(1\) /);
   });
 
@@ -280,7 +280,7 @@ describe.skipIf(executablePath === undefined)("the status page in a browser", ()
     await page.getByLabel("only failed").uncheck();
     await page.getByRole("button", { name: "Pause" }).click();
     await send("late-one");
-    await page.locator(".tile", { hasText: "3 in the last minute" }).waitFor();
+    await page.locator(".tile", { hasText: "3 in 60 s" }).waitFor();
     expect(await row("late-one").count()).toBe(0);
     await page.getByRole("button", { name: "Pause" }).click();
     await row("late-one").waitFor();

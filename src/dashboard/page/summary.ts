@@ -23,7 +23,7 @@ const readings: Readonly<Record<string, (state: PageState) => Reading>> = {
   },
   "Requests per second": ({ summary }) => ({
     value: amount(summary?.requestsPerSecond ?? 0),
-    note: `${summary?.requests ?? 0} in the last minute`,
+    note: `${summary?.requests ?? 0} in 60 s`,
   }),
   "Running now": ({ application, pools }) => ({
     value: String(application?.inFlight ?? 0),
@@ -33,7 +33,7 @@ const readings: Readonly<Record<string, (state: PageState) => Reading>> = {
     value: duration(summary?.timeToFirstTokenMs?.p50),
     note: `p95 ${duration(summary?.timeToFirstTokenMs?.p95)}`,
   }),
-  "Between tokens, p50": ({ summary }) => ({
+  "Inter-token, p50": ({ summary }) => ({
     value: duration(summary?.interTokenMs?.p50),
     note: `p95 ${duration(summary?.interTokenMs?.p95)}`,
   }),
@@ -45,7 +45,7 @@ const readings: Readonly<Record<string, (state: PageState) => Reading>> = {
     const share = summary?.errorShare ?? null;
     return {
       value: percent(share),
-      note: "in the last minute",
+      note: "in the last 60 s",
       tone: share === null ? "" : share >= 0.05 ? "bad" : share > 0 ? "warn" : "good",
     };
   },

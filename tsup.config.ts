@@ -27,6 +27,7 @@ const library = {
   entry: {
     index: "src/index.ts",
     testing: "src/testing/index.ts",
+    kubernetes: "src/kubernetes/index.ts",
     opentelemetry: "src/observability/opentelemetry.ts",
     dashboard: "src/dashboard/dashboard.ts",
   },

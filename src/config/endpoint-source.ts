@@ -14,9 +14,11 @@ export interface EndpointSource {
   readonly dns?: SourceOptions | undefined;
   /** Options of `fileDiscovery`. */
   readonly file?: SourceOptions | undefined;
+  /** Options of `kubernetesDiscovery`, without functions. Needs the optional peer `@kubernetes/client-node`. */
+  readonly kubernetes?: SourceOptions | undefined;
 }
 
-const kinds: readonly (keyof EndpointSource)[] = ["dns", "file"];
+const kinds: readonly (keyof EndpointSource)[] = ["dns", "file", "kubernetes"];
 
 /** True for what {@link readEndpointSource} should look at: an object, not a list, not a function. */
 export function isEndpointSource(input: unknown): input is EndpointSource {

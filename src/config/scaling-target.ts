@@ -34,6 +34,8 @@ export interface ScalingContext {
    * request, and on prefill no KV that decode has yet to fetch. To be awaited before an engine is stopped.
    */
   readonly drain: (matches: (endpoint: Endpoint) => boolean) => Promise<void>;
+  /** Takes endpoints back that were drained, and that `endpoints` lists as before: their engines stay after all. */
+  readonly readmit: (matches: (endpoint: Endpoint) => boolean) => void;
   /**
    * Asks an engine something, with the deployment's API key, TLS and headers.
    *

@@ -3,12 +3,14 @@ import type { EndpointSource } from "../config/endpoint-source.ts";
 import { dnsDiscovery, type DnsDiscoveryOptions } from "../discovery/dns-discovery.ts";
 import { fileDiscovery, type FileDiscoveryOptions } from "../discovery/file-discovery.ts";
 import { staticDiscovery } from "../discovery/static-discovery.ts";
+import { kubernetesDiscovery, type KubernetesDiscoveryOptions } from "../kubernetes/kubernetes-discovery.ts";
 
 type MakeDiscovery = (options: Readonly<Record<string, unknown>>) => Discovery;
 
 /** Every source that a configuration may name. They check their options themselves. */
 const sources: Readonly<Record<keyof EndpointSource, MakeDiscovery>> = {
   dns: (options) => dnsDiscovery(options as unknown as DnsDiscoveryOptions),
+  kubernetes: (options) => kubernetesDiscovery(options as unknown as KubernetesDiscoveryOptions),
   file: (options) => fileDiscovery(options as unknown as FileDiscoveryOptions),
 };
 

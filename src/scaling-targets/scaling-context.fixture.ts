@@ -8,6 +8,7 @@ export class FakeDeployment {
   readonly clock = new FakeClock();
   readonly warnings: string[] = [];
   readonly asked: string[] = [];
+  readonly readmitted: string[] = [];
   readonly #drains: { readonly url: string; readonly finish: () => void }[] = [];
   readonly context: ScalingContext;
 
@@ -36,6 +37,9 @@ export class FakeDeployment {
             ({ url }) => new Promise<void>((resolve) => this.#drains.push({ url, finish: resolve })),
           ),
         );
+      },
+      readmit: (matches) => {
+        this.readmitted.push(...engines.filter(matches).map(({ url }) => url));
       },
       call: (endpoint, question) => {
         this.asked.push(`${question.method} ${endpoint.url}${question.path}`);

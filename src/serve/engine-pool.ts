@@ -15,7 +15,7 @@ import type { RequestRouter } from "../routing/request-router.ts";
 import { AvailabilityWarnings, isWell } from "./availability-warnings.ts";
 import { DeploymentHandle } from "./deployment-handle.ts";
 import type { DeploymentControl, DeploymentStatusDetails } from "./deployment-context.ts";
-import { callEngine } from "./engine-caller.ts";
+import { scalingContext } from "./scaling-context.ts";
 import { PoolEndpoints, type PoolEndpointsInit } from "./pool-endpoints.ts";
 import { PoolScaling, type PoolScalingOptions } from "./pool-scaling.ts";
 import { poolStatus } from "./pool-status.ts";
@@ -298,7 +298,7 @@ export class EnginePool implements DeploymentControl {
   }
 
   #makeScaling(options: PoolScalingOptions): PoolScaling {
-    const { deployment, clock, random, client, warn } = this.#init;
+    const { deployment, clock, warn } = this.#init;
     return new PoolScaling({
       ...options,
       deployment,
@@ -316,22 +316,19 @@ export class EnginePool implements DeploymentControl {
           changing: this.replicas.startingReplicas.size + this.replicas.drainingReplicas.length,
         };
       },
-      context: {
-        deployment,
-        clock,
-        random,
-        warn,
+      context: scalingContext({
+        ...this.#init,
+        replicas: this.replicas,
         engine: {
           ...options.engine,
           command: (given) => options.engine.command({ role: this.role, ...given }),
         },
-        drain: async (matches) => {
-          const leaving = this.replicas.drainingReplicas.filter(({ endpoint }) => matches(endpoint));
-          const staying = this.replicas.replicas.filter(({ endpoint }) => matches(endpoint));
-          await Promise.all([...leaving, ...staying].map(({ id }) => this.drain(id)));
+        drainReplica: (id) => this.drain(id),
+        readmit: (matches) => {
+          this.#wanted.putBack(matches);
+          if (!this.#stop.signal.aborted) void this.#reconcile();
         },
-        call: (endpoint, question) => callEngine(deployment, endpoint, question, { client, clock }),
-      },
+      }),
     });
   }
 

@@ -22,7 +22,7 @@ export class PoolEndpoints {
   readonly #assignment: RankAssignment;
   #discovered: readonly RankEndpoint[] = [];
   #fixed: readonly RankEndpoint[] | undefined;
-  readonly #takenOut = new Set<string>();
+  readonly #takenOut = new Map<string, RankEndpoint>();
   #lastWarning: string | undefined;
 
   constructor(init: PoolEndpointsInit) {
@@ -61,7 +61,12 @@ export class PoolEndpoints {
 
   /** Leaves an endpoint out until it is set again, or was gone from the list and came back. */
   takeOut(endpoint: RankEndpoint): void {
-    this.#takenOut.add(endpointKey(endpoint));
+    this.#takenOut.set(endpointKey(endpoint), endpoint);
+  }
+
+  /** Takes back what was taken out. */
+  putBack(matches: (endpoint: Endpoint) => boolean): void {
+    for (const [key, endpoint] of this.#takenOut) if (matches(endpoint)) this.#takenOut.delete(key);
   }
 
   /** What there should be. */
@@ -75,6 +80,6 @@ export class PoolEndpoints {
   #forgetMissing(endpoints: readonly RankEndpoint[]): void {
     if (this.#takenOut.size === 0) return;
     const present = new Set(endpoints.map(endpointKey));
-    for (const key of this.#takenOut) if (!present.has(key)) this.#takenOut.delete(key);
+    for (const key of this.#takenOut.keys()) if (!present.has(key)) this.#takenOut.delete(key);
   }
 }

@@ -1,4 +1,4 @@
-import { type IncomingMessage, request as httpRequest } from "node:http";
+import { type IncomingMessage, type OutgoingHttpHeaders, request as httpRequest } from "node:http";
 import { type RequestOptions, request as httpsRequest } from "node:https";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
@@ -110,7 +110,7 @@ export class KubernetesApi {
     // Reads tokens that are renewed, and runs the plugins of kubeconfig files.
     await this.#config.applyToHTTPSOptions(options);
     options.headers = {
-      ...options.headers,
+      ...(options.headers as OutgoingHttpHeaders | undefined),
       accept: "application/json",
       ...(body === undefined ? {} : { "content-type": "application/merge-patch+json" }),
     };

@@ -55,24 +55,13 @@ export async function loopBlock(bench: Bench): Promise<WorkloadResult> {
   const child = new Child(command, { cpu: bench.proxyCpu });
   const works = await child.nextJson<BodyWork[]>(60_000);
   await child.stop();
-  const blocks = works.map(({ bytes, text, joinMs, parseMs, prefillSpliceMs, decodeSpliceMs }) => ({
-    bytes,
-    text,
-    joinMs,
-    // What happens in one turn of the event loop, or could.
-    allMs: joinMs.map(
-      (join, round) => join + parseMs[round]! + prefillSpliceMs[round]! + decodeSpliceMs[round]!,
-    ),
-    withoutJoinMs: parseMs.map((parse, round) => parse + prefillSpliceMs[round]! + decodeSpliceMs[round]!),
-  }));
   const sizeName = (bytes: number): string =>
     Object.entries(promptSizes).find(([, size]) => size === bytes)?.[0] ?? String(bytes);
-  const measurements: Measurement[] = blocks.flatMap(({ bytes, text, joinMs, allMs }) => [
-    { what: `join + parse + both splices, ${sizeName(bytes)}`, variant: text, unit: "ms", values: allMs },
-    { what: `of it joining, ${sizeName(bytes)}`, variant: text, unit: "ms", values: joinMs },
+  const measurements: Measurement[] = works.flatMap(({ bytes, text, longestTurnMs, totalMs }) => [
+    { what: `longest turn, ${sizeName(bytes)}`, variant: text, unit: "ms", values: longestTurnMs },
+    { what: `all turns, ${sizeName(bytes)}`, variant: text, unit: "ms", values: totalMs },
   ]);
-  const worst = blocks.filter(({ bytes }) => bytes === promptSizes["4 MB"]);
-  const escaped = worst.find(({ text }) => text === "escaped")!;
+  const escaped = works.find(({ bytes, text }) => bytes === promptSizes["4 MB"] && text === "escaped")!;
   measurements.push(...(await loopDelays(bench)));
   return {
     title: "Event loop blocked by large prompts",
@@ -80,16 +69,17 @@ export async function loopBlock(bench: Bench): Promise<WorkloadResult> {
     ratios: [
       {
         key: "loopBlock4MbMs",
-        title: "event loop blocked by a 4 MB prompt: join, check, scan, both splices",
+        title:
+          "event loop blocked by a 4 MB prompt: longest turn of reading, checking, scanning and splicing it",
         unit: "ms",
-        values: escaped.allMs,
+        values: escaped.longestTurnMs,
         limits: { goal: 2, must: 5 },
       },
       {
-        key: "loopBlock4MbBodyBuildingMs",
-        title: "of it check, scan and both splices",
+        key: "loopBlock4MbAllTurnsMs",
+        title: "all those turns together",
         unit: "ms",
-        values: escaped.withoutJoinMs,
+        values: escaped.totalMs,
       },
     ],
     notes: [

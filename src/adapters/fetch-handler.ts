@@ -2,6 +2,7 @@ import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { ByteSink, ByteSource } from "../internal/byte-stream.ts";
 import { type CancelToken, tokenFromSignal } from "../internal/cancel-token.ts";
+import { ArrivingBody } from "./arriving-body.ts";
 import { bodyTimeout, bodyTooLarge } from "./body-errors.ts";
 import {
   type BodyLimits,
@@ -37,17 +38,22 @@ function toHttpRequest(request: Request, cancel: CancelToken): HttpRequest {
     query: url.search.slice(1),
     header: (name) => request.headers.get(name) ?? undefined,
     headerNames: () => [...request.headers.keys()],
-    readBody: (limits) => readBody(request, limits),
+    readBody: (limits, onProgress) => readBody(request, limits, onProgress),
     cancel,
   };
 }
 
-async function readBody(request: Request, limits: BodyLimits): Promise<Uint8Array> {
-  if (Number(request.headers.get("content-length")) > limits.maxBytes) throw bodyTooLarge(limits.maxBytes);
+async function readBody(
+  request: Request,
+  limits: BodyLimits,
+  onProgress?: (bytes: Uint8Array) => void,
+): Promise<Uint8Array> {
+  const length = request.headers.get("content-length");
+  const announced = length === null ? undefined : Number(length);
+  if (announced !== undefined && announced > limits.maxBytes) throw bodyTooLarge(limits.maxBytes);
   if (request.body === null) return new Uint8Array(0);
   const reader = request.body.getReader();
-  const chunks: Uint8Array[] = [];
-  let size = 0;
+  const body = new ArrivingBody(announced);
   let failure: ServeLLMError | undefined;
   const stop = (error: ServeLLMError): void => {
     failure ??= error;
@@ -58,10 +64,13 @@ async function readBody(request: Request, limits: BodyLimits): Promise<Uint8Arra
     for (;;) {
       const { done, value } = await readChunk(reader);
       if (failure !== undefined) throw failure;
-      if (done) return Buffer.concat(chunks, size);
-      size += value.byteLength;
-      if (size > limits.maxBytes) stop(bodyTooLarge(limits.maxBytes));
-      else chunks.push(value);
+      if (done) return body.bytes;
+      if (body.size + value.byteLength > limits.maxBytes) {
+        stop(bodyTooLarge(limits.maxBytes));
+        continue;
+      }
+      body.append(value);
+      if (body.size !== announced) onProgress?.(body.bytes);
     }
   } finally {
     timer.cancel();

@@ -17,9 +17,11 @@ export interface HttpRequest {
   /**
    * Reads the whole body, once.
    *
+   * @param onProgress sees what has arrived so far, from the start, whenever a part of a body has come that is not
+   *   there at once; the view is good until the next call
    * @throws RequestError 413 when it is larger than `maxBytes`, 408 when it is not complete within `timeoutMs`
    */
-  readBody(limits: BodyLimits): Promise<Uint8Array>;
+  readBody(limits: BodyLimits, onProgress?: (bytes: Uint8Array) => void): Promise<Uint8Array>;
   /** Fires when the client leaves; ended when the response is delivered or given up. */
   readonly cancel: CancelToken;
 }

@@ -2,6 +2,7 @@ import type { IncomingMessage } from "node:http";
 import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
 import { RequestError } from "../errors/request-error.ts";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
+import { ArrivingBody } from "./arriving-body.ts";
 import { bodyTimeout, bodyTooLarge } from "./body-errors.ts";
 import type { BodyLimits } from "./http-exchange.ts";
 
@@ -12,7 +13,11 @@ type ParsedRequest = IncomingMessage & { readonly rawBody?: unknown; readonly bo
  * Reads the body of a node:http request, also when a body parser was here first: its raw bytes when it kept them
  * (`rawBody`), else what it parsed, written out again.
  */
-export function readNodeBody(request: IncomingMessage, limits: BodyLimits): Promise<Uint8Array> {
+export function readNodeBody(
+  request: IncomingMessage,
+  limits: BodyLimits,
+  onProgress?: (bytes: Uint8Array) => void,
+): Promise<Uint8Array> {
   const parsed = parsedBody(request, limits.warn);
   if (parsed !== undefined) {
     return parsed.byteLength > limits.maxBytes
@@ -20,21 +25,26 @@ export function readNodeBody(request: IncomingMessage, limits: BodyLimits): Prom
       : Promise.resolve(parsed);
   }
   if (request.readableEnded) return Promise.reject(bodyConsumed());
-  return readStream(request, limits);
+  return readStream(request, limits, onProgress);
 }
 
-function readStream(request: IncomingMessage, limits: BodyLimits): Promise<Uint8Array> {
-  const announced = Number(request.headers["content-length"]);
-  if (announced > limits.maxBytes) return Promise.reject(bodyTooLarge(limits.maxBytes));
+function readStream(
+  request: IncomingMessage,
+  limits: BodyLimits,
+  onProgress: ((bytes: Uint8Array) => void) | undefined,
+): Promise<Uint8Array> {
+  const length = request.headers["content-length"];
+  const announced = length === undefined ? undefined : Number(length);
+  if (announced !== undefined && announced > limits.maxBytes)
+    return Promise.reject(bodyTooLarge(limits.maxBytes));
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let size = 0;
+    const body = new ArrivingBody(announced);
     const timer = limits.clock.setTimer(() => finish(bodyTimeout(limits.timeoutMs)), limits.timeoutMs);
     const finish = (error?: ServeLLMError): void => {
       timer.cancel();
       request.off("data", onData).off("end", onEnd).off("error", onGone).off("close", onGone);
       if (error === undefined) {
-        resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size));
+        resolve(body.bytes);
       } else {
         // What is still coming in is read and forgotten, so that the client gets to see the answer.
         request.on("error", () => undefined).resume();
@@ -42,9 +52,12 @@ function readStream(request: IncomingMessage, limits: BodyLimits): Promise<Uint8
       }
     };
     const onData = (chunk: Buffer): void => {
-      size += chunk.length;
-      if (size > limits.maxBytes) finish(bodyTooLarge(limits.maxBytes));
-      else chunks.push(chunk);
+      if (body.size + chunk.length > limits.maxBytes) {
+        finish(bodyTooLarge(limits.maxBytes));
+        return;
+      }
+      body.append(chunk);
+      if (body.size !== announced) onProgress?.(body.bytes);
     };
     const onEnd = (): void => finish();
     const onGone = (): void => finish(new RequestCancelledError("the client left while sending its request"));

@@ -71,7 +71,7 @@ function toHttpRequest(request: IncomingMessage, cancel: CancelToken): HttpReque
       return Array.isArray(value) ? value.join(", ") : value;
     },
     headerNames: () => Object.keys(request.headers),
-    readBody: (limits) => readNodeBody(request, limits),
+    readBody: (limits, onProgress) => readNodeBody(request, limits, onProgress),
     cancel,
   };
 }

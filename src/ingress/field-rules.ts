@@ -1,15 +1,7 @@
 import { RequestError } from "../errors/request-error.ts";
-import { type JsonElement, walkJsonElements, walkJsonMembers } from "../protocol/json-elements.ts";
-import type { JsonKind, JsonObjectIndex } from "../protocol/json-object-index.ts";
-
-/** The value of one field, looked into only as far as its rule needs. */
-export interface Field {
-  readonly kind: JsonKind;
-  /** Its JSON text. */
-  readonly bytes: Uint8Array;
-  /** Parses it. */
-  value(): unknown;
-}
+import type { JsonElement } from "../protocol/json-element.ts";
+import type { JsonKind } from "../protocol/json-kind.ts";
+import type { JsonObjectIndex } from "../protocol/json-object-index.ts";
 
 /** What is wrong with a request. Says what was expected and what kind of thing came, never what it was. */
 export interface FieldProblem {
@@ -19,49 +11,13 @@ export interface FieldProblem {
 }
 
 /** Checks one field. */
-export type FieldRule = (field: Field, path: string) => readonly FieldProblem[];
+export type FieldRule = (field: JsonElement, path: string) => readonly FieldProblem[];
 
 /** Rules by field name; fields without a rule are the engine's to judge. */
 export type FieldRules = Readonly<Record<string, FieldRule>>;
 
 /** Groups of fields of which one each must be there. */
 export type RequiredFields = readonly (readonly string[])[];
-
-/** A member of an object. */
-class MemberField implements Field {
-  readonly kind: JsonKind;
-  readonly #index: JsonObjectIndex;
-  readonly #key: string;
-
-  constructor(index: JsonObjectIndex, key: string) {
-    this.kind = index.kind(key)!;
-    this.#index = index;
-    this.#key = key;
-  }
-
-  get bytes(): Uint8Array {
-    return this.#index.raw(this.#key)!.bytes;
-  }
-
-  value(): unknown {
-    return this.#index.value(this.#key);
-  }
-}
-
-/** An element of an array. */
-class ElementField implements Field {
-  readonly kind: JsonKind;
-  readonly bytes: Uint8Array;
-
-  constructor({ kind, bytes }: JsonElement) {
-    this.kind = kind;
-    this.bytes = bytes;
-  }
-
-  value(): unknown {
-    return JSON.parse(Buffer.from(this.bytes).toString());
-  }
-}
 
 const mostReported = 20;
 const fine: readonly FieldProblem[] = [];
@@ -106,9 +62,9 @@ export function word(...words: readonly string[]): FieldRule {
 export function objectWith(rules: FieldRules): FieldRule {
   return ofKind(["object"], (field, path) => {
     let problems = fine;
-    walkJsonMembers(field.bytes, (key, member) => {
+    field.eachMember((key, member) => {
       if (!Object.hasOwn(rules, key)) return;
-      const found = rules[key]!(new ElementField(member), `${path}.${key}`);
+      const found = rules[key]!(member, `${path}.${key}`);
       if (found.length > 0) problems = [...problems, ...found];
     });
     return problems;
@@ -119,9 +75,9 @@ export function objectWith(rules: FieldRules): FieldRule {
 export function objectOf(rule: FieldRule): FieldRule {
   return ofKind(["object"], (field, path) => {
     let problems = fine;
-    walkJsonMembers(field.bytes, (_key, member) => {
+    field.eachMember((_key, member) => {
       // The key is the client's own text: the object is named instead.
-      if (problems.length === 0) problems = rule(new ElementField(member), path);
+      if (problems.length === 0) problems = rule(member, path);
     });
     return problems;
   });
@@ -129,7 +85,7 @@ export function objectOf(rule: FieldRule): FieldRule {
 
 /** An array whose elements follow a rule; the first that does not is reported. */
 export function arrayOf(rule: FieldRule): FieldRule {
-  return ofKind(["array"], (field, path) => firstProblem(field.bytes, rule, path));
+  return ofKind(["array"], (field, path) => firstProblem(field, rule, path));
 }
 
 /** A text, texts, token ids, or lists of token ids. */
@@ -138,7 +94,7 @@ export const textsOrTokens: FieldRule = (field, path) => {
   if (field.kind !== "array") return [expectation(path, "a string or array", field.kind)];
   let first: JsonKind | undefined;
   return firstProblem(
-    field.bytes,
+    field,
     (element, elementPath) => {
       first ??= element.kind;
       if (element.kind !== first)
@@ -172,7 +128,7 @@ export function checkFields(body: JsonObjectIndex, rules: FieldRules, required: 
       }
       continue;
     }
-    problems.push(...rule(new MemberField(body, key), key));
+    problems.push(...rule(body.element(key)!, key));
   }
   if (problems.length > 0) throw invalidRequest(problems);
 }
@@ -197,10 +153,10 @@ export function expectation(path: string, expected: string, received: string): F
   return { param: path, text: `\`${path}\` must be ${expected}, got ${received}` };
 }
 
-function firstProblem(bytes: Uint8Array, rule: FieldRule, path: string): readonly FieldProblem[] {
+function firstProblem(array: JsonElement, rule: FieldRule, path: string): readonly FieldProblem[] {
   let problems = fine;
-  walkJsonElements(bytes, (element, index) => {
-    problems = rule(new ElementField(element), `${path}[${index}]`);
+  array.eachElement((element, index) => {
+    problems = rule(element, `${path}[${index}]`);
     return problems.length === 0;
   });
   return problems;

@@ -1,6 +1,6 @@
 import type { FormRules, JsonRules } from "./body-rules.ts";
 import { parseFormBody } from "./form-body.ts";
-import { parseJsonBody } from "./json-body.ts";
+import { type JsonBodyScan, parseJsonBody } from "./json-body.ts";
 
 /** What the ingress knows of a body that goes to an engine as it came. */
 export interface ForwardedContent {
@@ -26,17 +26,19 @@ export const noContent: ForwardedContent = {
  * Reads a body as far as serving it needs.
  *
  * @param contentType of a form, with its boundary
+ * @param scan that has seen a JSON body arrive
  * @throws RequestError 400 naming every field at fault
  */
 export async function readForwardedContent(
   bytes: Uint8Array,
   contentType: string,
   rules: JsonRules | FormRules,
+  scan?: JsonBodyScan,
 ): Promise<ForwardedContent> {
   if (rules.kind === "form") {
     return { ...(await parseFormBody(bytes, contentType, rules)), priority: 0, contentType, bytes };
   }
-  const { body, model, stream, priority } = parseJsonBody(bytes, rules);
+  const { body, model, stream, priority } = parseJsonBody(bytes, rules, scan);
   return { model, stream, priority, contentType: "application/json", bytes: body.bytes };
 }
 

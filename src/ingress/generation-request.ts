@@ -1,10 +1,9 @@
 import { RequestError } from "../errors/request-error.ts";
 import type { GenerateMethod } from "../kv-transfer/kv-connector.ts";
 import { expectedChoicesOf } from "../llm/llm-request.ts";
-import { walkJsonElements } from "../protocol/json-elements.ts";
 import type { JsonObjectIndex } from "../protocol/json-object-index.ts";
 import { jsonRules } from "./body-rules.ts";
-import { type JsonBody, parseJsonBody } from "./json-body.ts";
+import { type JsonBody, type JsonBodyScan, parseJsonBody } from "./json-body.ts";
 
 /** What the ingress knows of a generation request's body. */
 export interface ParsedBody extends JsonBody {
@@ -24,14 +23,16 @@ export interface RequestLimits {
 /**
  * Reads a body as far as serving it needs, and refuses what no engine should see.
  *
+ * @param scan that has seen the body arrive
  * @throws RequestError 400 naming the fields at fault, what was expected and what kind of thing came
  */
 export function parseGenerationBody(
   bytes: Uint8Array,
   method: GenerateMethod,
   limits: RequestLimits = {},
+  scan?: JsonBodyScan,
 ): ParsedBody {
-  const parsed = parseJsonBody(bytes, jsonRules[method]);
+  const parsed = parseJsonBody(bytes, jsonRules[method], scan);
   const choices = expectedChoicesOf(parsed.body, method);
   checkLimits(parsed.body, choices, limits);
   return { ...parsed, expectedChoices: choices };
@@ -41,9 +42,8 @@ function checkLimits(body: JsonObjectIndex, choices: number, limits: RequestLimi
   const { maxChoices, maxMessages, maxOutputTokens } = limits;
   if (maxChoices !== undefined && choices > maxChoices) throw beyond("n", "choices", maxChoices);
   if (maxMessages !== undefined) {
-    const messages = body.raw("messages");
     let count = 0;
-    if (messages !== undefined) walkJsonElements(messages.bytes, () => (count += 1) <= maxMessages);
+    body.element("messages")?.eachElement(() => (count += 1) <= maxMessages);
     if (count > maxMessages) throw beyond("messages", "messages", maxMessages);
   }
   if (maxOutputTokens === undefined) return;

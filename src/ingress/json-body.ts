@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { RequestError } from "../errors/request-error.ts";
-import { type JsonObjectIndex, scanJsonObject } from "../protocol/json-object-index.ts";
-import { JsonScanError } from "../protocol/json-scanner.ts";
+import { type JsonObjectIndex, JsonObjectScan } from "../protocol/json-object-index.ts";
+import { JsonScanError } from "../protocol/json-scan-error.ts";
 import type { JsonRules } from "./body-rules.ts";
 import { refusedFields, refuseInternalFields } from "./client-field-policy.ts";
 import { checkFields } from "./field-rules.ts";
@@ -19,10 +19,11 @@ export interface JsonBody {
 /**
  * Reads a body as far as serving it needs, and refuses what no engine should see.
  *
+ * @param scan that has seen the body arrive
  * @throws RequestError 400 naming every field at fault, what was expected and what kind of thing came
  */
-export function parseJsonBody(bytes: Uint8Array, rules: JsonRules): JsonBody {
-  const body = scanJson(bytes);
+export function parseJsonBody(bytes: Uint8Array, rules: JsonRules, scan = new JsonBodyScan()): JsonBody {
+  const body = scan.finish(bytes);
   refuseInternalFields(body);
   checkFields(body, rules.fields, rules.required);
   const model = body.value("model");
@@ -37,15 +38,37 @@ export function parseJsonBody(bytes: Uint8Array, rules: JsonRules): JsonBody {
 
 /** The fields of a body that must be a JSON object. @throws RequestError 400 */
 export function scanJson(received: Uint8Array): JsonObjectIndex {
-  const bytes = withoutByteOrderMark(received);
-  if (bytes.byteLength === 0) throw invalidJson("the body is empty, expected a JSON object");
-  if (!isUtf8(bytes)) throw invalidJson("the body is not UTF-8");
-  try {
-    return scanJsonObject(bytes, { forbiddenKeys: refusedFields });
-  } catch (error) {
-    if (error instanceof JsonScanError) throw invalidJson(`the body is not a JSON object (${error.message})`);
-    throw error;
+  return new JsonBodyScan().finish(received);
+}
+
+/** Checks the text of a body while it arrives. */
+export class JsonBodyScan {
+  #scan: JsonObjectScan | undefined;
+
+  /** @param bytes what has arrived so far, from the start */
+  advance(bytes: Uint8Array): void {
+    // Too short to tell whether it starts with a mark.
+    if (bytes.byteLength < 3) return;
+    (this.#scan ??= newScan()).advance(withoutByteOrderMark(bytes));
   }
+
+  /** @param bytes the whole body @throws RequestError 400 when it is no JSON object in UTF-8 */
+  finish(bytes: Uint8Array): JsonObjectIndex {
+    const text = withoutByteOrderMark(bytes);
+    if (text.byteLength === 0) throw invalidJson("the body is empty, expected a JSON object");
+    if (!isUtf8(text)) throw invalidJson("the body is not UTF-8");
+    try {
+      return (this.#scan ?? newScan()).finish(text);
+    } catch (error) {
+      if (error instanceof JsonScanError)
+        throw invalidJson(`the body is not a JSON object (${error.message})`);
+      throw error;
+    }
+  }
+}
+
+function newScan(): JsonObjectScan {
+  return new JsonObjectScan({ forbiddenKeys: refusedFields });
 }
 
 /** Python's reader skips it, and so do the engines. */

@@ -24,6 +24,7 @@ import { type CorsOptions, CorsPolicy } from "./cors-policy.ts";
 import { eventStreamResponse } from "./event-stream-response.ts";
 import { type ForwardedContent, noContent, readForwardedContent } from "./forwarded-content.ts";
 import { parseGenerationBody, type RequestLimits } from "./generation-request.ts";
+import { JsonBodyScan } from "./json-body.ts";
 import { errorResponse, jsonResponse, withHeaders } from "./json-response.ts";
 import { ModelCatalog, type ServedModels } from "./model-catalog.ts";
 import { modelHandle } from "./model-handle.ts";
@@ -264,8 +265,11 @@ export class OpenAiIngress implements DeploymentInstance {
 
   async #generate(request: IngressRequest, method: GenerateMethod): Promise<HttpResponse> {
     refuseInternalHeaders(request);
-    const bytes = await readRequestBody(request, "json", this.#bodyLimits);
-    const { model, ...parsed } = parseGenerationBody(bytes, method, this.#requestLimits);
+    const scan = new JsonBodyScan();
+    const bytes = await readRequestBody(request, "json", this.#bodyLimits, (arrived) =>
+      scan.advance(arrived),
+    );
+    const { model, ...parsed } = parseGenerationBody(bytes, method, this.#requestLimits, scan);
     const server = this.serverFor(model);
     request.cancel.throwIfCancelled();
     const response = await server[method]({
@@ -303,8 +307,10 @@ export class OpenAiIngress implements DeploymentInstance {
   async #readContent(request: IngressRequest): Promise<ForwardedContent> {
     const rules = request.route.body;
     if (rules === undefined) return noContent;
-    const bytes = await readRequestBody(request, rules.kind, this.#bodyLimits);
-    return readForwardedContent(bytes, request.header("content-type") ?? "", rules);
+    const scan = new JsonBodyScan();
+    const onProgress = rules.kind === "json" ? (arrived: Uint8Array) => scan.advance(arrived) : undefined;
+    const bytes = await readRequestBody(request, rules.kind, this.#bodyLimits, onProgress);
+    return readForwardedContent(bytes, request.header("content-type") ?? "", rules, scan);
   }
 }
 

@@ -7,12 +7,14 @@ const formType = /^multipart\/form-data\s*;/i;
 /**
  * Reads a body of the kind its route wants.
  *
+ * @param onProgress sees what has arrived of a large body so far, see `HttpRequest.readBody`
  * @throws RequestError 415 for another kind or a compressed body, and what reading throws (413, 408)
  */
 export async function readRequestBody(
   request: HttpRequest,
   kind: "json" | "form",
   limits: BodyLimits,
+  onProgress?: (bytes: Uint8Array) => void,
 ): Promise<Uint8Array> {
   const encoding = request.header("content-encoding") ?? "identity";
   if (encoding.toLowerCase() !== "identity") {
@@ -22,7 +24,7 @@ export async function readRequestBody(
   const expected = kind === "json" ? "application/json" : "multipart/form-data";
   const fits = type !== undefined && (kind === "json" ? jsonType : formType).test(type);
   if (type !== undefined && !fits) throw unsupported(`The content-type must be ${expected}.`);
-  const bytes = await request.readBody(limits);
+  const bytes = await request.readBody(limits, onProgress);
   // Without a body there is no type to miss: what is missing is the body.
   if (!fits && bytes.byteLength > 0)
     throw unsupported(`The content-type is missing; it must be ${expected}.`);

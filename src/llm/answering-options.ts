@@ -1,5 +1,5 @@
 import type { LLMConfig } from "../config/llm-config.ts";
-import type { DecodeTimeouts } from "./decode-call.ts";
+import type { DecodeTimeouts } from "./call-watchdog.ts";
 
 /** How an answering leg behaves, from its side's configuration. */
 export interface AnsweringOptions {

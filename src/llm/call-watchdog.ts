@@ -3,7 +3,16 @@ import { EngineTimeoutError } from "../errors/engine-timeout-error.ts";
 import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { Clock, Timer } from "../internal/clock.ts";
-import type { DecodeTimeouts } from "./decode-call.ts";
+
+/** Milliseconds each. */
+export interface DecodeTimeouts {
+  /** From sending the request to its first token. */
+  readonly firstByteTimeoutMs: number;
+  /** Between two events of a stream. */
+  readonly interTokenTimeoutMs: number;
+  /** How long a client may leave a full stream unread. */
+  readonly slowClientTimeoutMs: number;
+}
 
 /** Aborts the call to an answering engine when whoever's turn it is takes too long. One limit counts at a time. */
 export class CallWatchdog {

@@ -19,7 +19,7 @@ import type {
 import type { EngineHeaders } from "../replicas/engine-headers.ts";
 import type { CallOutcome } from "../replicas/replica-health.ts";
 import { outcomeOf } from "./call-outcome.ts";
-import { CallWatchdog } from "./call-watchdog.ts";
+import { CallWatchdog, type DecodeTimeouts } from "./call-watchdog.ts";
 import { completeAnswer } from "./complete-answer.ts";
 import { engineErrorResponse } from "./engine-error-response.ts";
 import { scrubEvents } from "./event-scrubber.ts";
@@ -39,16 +39,6 @@ export interface DecodeCallInit {
   readonly onFirstOutput: () => void;
   /** The engine is done with this call, however it went. Called exactly once; with the error if there was one. */
   readonly onSettled: (outcome: CallOutcome, error: ServeLLMError | undefined) => void;
-}
-
-/** Milliseconds each. */
-export interface DecodeTimeouts {
-  /** From sending the request to its first token. */
-  readonly firstByteTimeoutMs: number;
-  /** Between two events of a stream. */
-  readonly interTokenTimeoutMs: number;
-  /** How long a client may leave a full stream unread. */
-  readonly slowClientTimeoutMs: number;
 }
 
 type State = "waiting" | "error-body" | "buffering" | "holding" | "flowing" | "answered" | "over";

@@ -125,7 +125,8 @@ class LazyContext implements DisaggregationContext {
 
   #readPrompt(): { readonly tokens: number | undefined; readonly text: string | undefined } {
     const { body, method } = this.request;
-    if (method === "chat" && !isTextOnly(body.raw("messages"))) return { tokens: undefined, text: undefined };
+    if (method === "chat" && !isTextOnly(body.element("messages")))
+      return { tokens: undefined, text: undefined };
     const prompt = body.value(method === "chat" ? "messages" : "prompt");
     if (method === "completions" && Array.isArray(prompt) && typeof prompt[0] === "number") {
       return { tokens: prompt.length, text: undefined };

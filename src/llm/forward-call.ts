@@ -16,7 +16,7 @@ import type { CallOutcome } from "../replicas/replica-health.ts";
 import { outcomeOf } from "./call-outcome.ts";
 import { CallWatchdog } from "./call-watchdog.ts";
 import { forwardedAnswer } from "./complete-answer.ts";
-import type { DecodeTimeouts } from "./decode-call.ts";
+import type { DecodeTimeouts } from "./call-watchdog.ts";
 import { engineErrorResponse } from "./engine-error-response.ts";
 import { scrubEvents } from "./event-scrubber.ts";
 import { ForwardEventWatch } from "./forward-event-watch.ts";

@@ -5,7 +5,7 @@ import type { CancelToken } from "../internal/cancel-token.ts";
 import type { Clock } from "../internal/clock.ts";
 import type { PrefillResponse } from "../kv-transfer/kv-connector.ts";
 import { errorEventStatus } from "../protocol/engine-error-body.ts";
-import { walkJsonElements, walkJsonMembers } from "../protocol/json-elements.ts";
+import type { JsonElement } from "../protocol/json-element.ts";
 import { type JsonObjectIndex, scanJsonObject } from "../protocol/json-object-index.ts";
 import { RawJson } from "../protocol/raw-json.ts";
 import { callBuffered } from "../replicas/buffered-call.ts";
@@ -76,7 +76,7 @@ function readAnswer(body: Buffer, origin: EngineErrorOrigin): PrefillAnswer {
   return {
     kvTransferParams:
       index.kind("kv_transfer_params") === "null" ? undefined : index.raw("kv_transfer_params"),
-    promptTokenIds: tokenIds(index.raw("prompt_token_ids") ?? choice.promptTokenIds),
+    promptTokenIds: tokenIds(index.element("prompt_token_ids") ?? choice.promptTokenIds),
     finishReason: choice.finishReason,
     promptDetails: promptDetailsOf(index),
   };
@@ -84,11 +84,7 @@ function readAnswer(body: Buffer, origin: EngineErrorOrigin): PrefillAnswer {
 
 /** The first choice, read without parsing the many numbers that may be in it. */
 function firstChoice(index: JsonObjectIndex, origin: EngineErrorOrigin): FirstChoice {
-  let choice: Uint8Array | undefined;
-  walkJsonElements(index.raw("choices")?.bytes ?? new Uint8Array(), ({ kind, bytes }) => {
-    if (kind === "object") choice = bytes;
-    return false;
-  });
+  const choice = firstObject(index.element("choices"));
   if (choice === undefined) {
     throw new EngineResponseError(origin, 502, {
       message: "The prefill engine's answer has no choices.",
@@ -98,26 +94,34 @@ function firstChoice(index: JsonObjectIndex, origin: EngineErrorOrigin): FirstCh
     });
   }
   let finishReason: string | undefined;
-  let promptTokenIds: RawJson | undefined;
-  walkJsonMembers(choice, (key, { kind, bytes }) => {
-    if (key === "finish_reason" && kind === "string") finishReason = String(new RawJson(bytes).value);
-    if (key === "prompt_token_ids") promptTokenIds = new RawJson(bytes);
+  let promptTokenIds: JsonElement | undefined;
+  choice.eachMember((key, member) => {
+    if (key === "finish_reason" && member.kind === "string") finishReason = String(member.value());
+    if (key === "prompt_token_ids") promptTokenIds = member;
   });
   return { finishReason, promptTokenIds };
 }
 
 interface FirstChoice {
   readonly finishReason: string | undefined;
-  readonly promptTokenIds: RawJson | undefined;
+  readonly promptTokenIds: JsonElement | undefined;
+}
+
+function firstObject(array: JsonElement | undefined): JsonElement | undefined {
+  let first: JsonElement | undefined;
+  array?.eachElement((element) => {
+    if (element.kind === "object") first = element;
+    return false;
+  });
+  return first;
 }
 
 /** Ids that can be sent on: a list with something in it. Chat has them beside its choices, completions within. */
-function tokenIds(raw: RawJson | undefined): RawJson | undefined {
-  if (raw === undefined) return undefined;
+function tokenIds(array: JsonElement | undefined): RawJson | undefined {
   let numbers = false;
-  walkJsonElements(raw.bytes, ({ kind }) => {
+  array?.eachElement(({ kind }) => {
     numbers = kind === "number";
     return false;
   });
-  return numbers ? raw : undefined;
+  return numbers ? new RawJson(array!.bytes) : undefined;
 }

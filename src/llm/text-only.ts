@@ -1,16 +1,13 @@
-import { walkJsonElements, walkJsonMembers } from "../protocol/json-elements.ts";
-import type { RawJson } from "../protocol/raw-json.ts";
-
-const decoder = new TextDecoder();
+import type { JsonElement } from "../protocol/json-element.ts";
 
 /** True when messages have no images, sounds or other parts beside text. */
-export function isTextOnly(messages: RawJson | undefined): boolean {
+export function isTextOnly(messages: JsonElement | undefined): boolean {
   let textOnly = messages !== undefined;
-  walkJsonElements(messages?.bytes ?? new Uint8Array(), ({ bytes: message }) => {
-    walkJsonMembers(message, (key, content) => {
+  messages?.eachElement((message) => {
+    message.eachMember((key, content) => {
       if (key !== "content" || content.kind !== "array") return;
-      walkJsonElements(content.bytes, (part) => {
-        textOnly &&= part.kind === "string" || isTextPart(part.bytes);
+      content.eachElement((part) => {
+        textOnly &&= part.kind === "string" || isTextPart(part);
       });
     });
     return textOnly;
@@ -19,13 +16,13 @@ export function isTextOnly(messages: RawJson | undefined): boolean {
 }
 
 /** vLLM takes some parts without a type, among them images. */
-function isTextPart(part: Uint8Array): boolean {
+function isTextPart(part: JsonElement): boolean {
   let types = 0;
   let others = 0;
-  walkJsonMembers(part, (name, { bytes }) => {
+  part.eachMember((name, member) => {
     if (name !== "type") return;
     types += 1;
-    if (decoder.decode(bytes) !== '"text"') others += 1;
+    if (member.value() !== "text") others += 1;
   });
   return types > 0 && others === 0;
 }

@@ -34,7 +34,7 @@ export class TokenizeOnce {
     if (this.#seen(decode, request.method) === "refuses") return false;
     return request.method === "chat"
       ? // Ids say nothing of images and sounds, which decode has to read itself.
-        readsChatIds(decode.version) && isTextOnly(request.body.raw("messages"))
+        readsChatIds(decode.version) && isTextOnly(request.body.element("messages"))
       : request.body.kind("prompt") === "string" && !request.body.has("prompt_embeds");
   }
 

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { scanJsonObject } from "./json-object-index.ts";
-import { JsonScanError } from "./json-scanner.ts";
+import { type JsonObjectIndex, JsonObjectScan, scanJsonObject } from "./json-object-index.ts";
+import { JsonScanError } from "./json-scan-error.ts";
 import { jsonObjectText, utf8At } from "./json-text.fixture.ts";
 
 const scanText = (text: string) => scanJsonObject(new TextEncoder().encode(text));
@@ -19,6 +19,84 @@ function parseObject(bytes: Uint8Array): Record<string, unknown> | undefined {
     return undefined;
   }
 }
+
+/** What a scan makes of the bytes: all it found, or its error. */
+function outcomeOf(scan: () => JsonObjectIndex): unknown {
+  try {
+    const { members, spans, openOffset, closeOffset, forbiddenKey } = scan();
+    return { members, spans, openOffset, closeOffset, forbiddenKey };
+  } catch (error) {
+    expect(error).toBeInstanceOf(JsonScanError);
+    return (error as Error).message;
+  }
+}
+
+/** Scans as if the bytes came in pieces that end at `cuts`, each time in other memory. */
+function scanInPieces(
+  bytes: Uint8Array,
+  cuts: readonly number[],
+  forbiddenKeys: ReadonlySet<string>,
+): unknown {
+  return outcomeOf(() => {
+    const scan = new JsonObjectScan({ forbiddenKeys });
+    for (const [index, cut] of cuts.entries()) {
+      const memory = new Uint8Array(bytes.length + index).fill(0x22);
+      memory.set(bytes.subarray(0, cut), index);
+      scan.advance(memory.subarray(index, index + cut));
+    }
+    return scan.finish(bytes);
+  });
+}
+
+describe("JsonObjectScan", () => {
+  const forbiddenKeys = new Set(["a", "kv_transfer_params", "ключ"]);
+  const whole = (bytes: Uint8Array) => outcomeOf(() => scanJsonObject(bytes, { forbiddenKeys }));
+
+  it("finds the same in pieces as in one go, wherever the text is cut and whatever is wrong with it", () => {
+    const damage = fc.record({
+      at: fc.nat(),
+      drop: fc.nat(2),
+      insert: fc.string({ unit: "binary", maxLength: 2 }),
+    });
+    fc.assert(
+      fc.property(
+        jsonObjectText,
+        fc.option(damage),
+        fc.array(fc.nat(), { maxLength: 5 }),
+        (text, mutation, positions) => {
+          let mutated = text;
+          if (mutation !== null) {
+            const at = mutation.at % (text.length + 1);
+            mutated = text.slice(0, at) + mutation.insert + text.slice(at + mutation.drop);
+          }
+          const bytes = utf8At(mutated, 0);
+          const cuts = positions
+            .map((position) => position % (bytes.length + 1))
+            .toSorted((left, right) => left - right);
+          expect(scanInPieces(bytes, cuts, forbiddenKeys)).toEqual(whole(bytes));
+        },
+      ),
+      { numRuns: 3000 },
+    );
+  });
+
+  it.each([
+    String.raw`{"a\"b":"c\u00e9\\","n":-12.5e+3,"t":true,"f":[false,null,{}],"s":"${'x"y\n '.repeat(60)}"}`,
+    `{"m":[{"role":"user","content":"${"日本 plain text of some length ".repeat(12)}"}],"ключ":0} `,
+    `{"a":"${"x".repeat(300)}\\x"}`,
+    '{"a":01}',
+    '{"a":tru}',
+    `{"a":"${"x".repeat(90)}`,
+  ])("finds the same in %j, cut at every byte", (text) => {
+    const bytes = new TextEncoder().encode(text);
+    const expected = whole(bytes);
+    for (let cut = 0; cut <= bytes.length; cut += 1) {
+      expect(scanInPieces(bytes, [cut], forbiddenKeys)).toEqual(expected);
+    }
+    const every = Array.from({ length: bytes.length }, (_, index) => index);
+    expect(scanInPieces(bytes, every, forbiddenKeys)).toEqual(expected);
+  });
+});
 
 describe("scanJsonObject", () => {
   it("agrees with JSON.parse on keys, values and kinds of any object, wherever it lies in memory", () => {

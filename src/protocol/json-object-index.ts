@@ -1,4 +1,8 @@
-import { JsonScanError, JsonScanner } from "./json-scanner.ts";
+import { JsonElement } from "./json-element.ts";
+import { type JsonKind, jsonKindOf } from "./json-kind.ts";
+import { JsonScanError } from "./json-scan-error.ts";
+import { JsonScanner, type JsonScanListener } from "./json-scanner.ts";
+import { decodeJsonKey, decodeJsonText } from "./json-text.ts";
 import { RawJson } from "./raw-json.ts";
 
 /** Where one top-level member lies. Byte offsets from the start of the text; ends are exclusive. */
@@ -9,28 +13,6 @@ export interface JsonMember {
   readonly memberStart: number;
   readonly valueStart: number;
   readonly valueEnd: number;
-}
-
-/** Kind of a JSON value. */
-export type JsonKind = "object" | "array" | "string" | "number" | "boolean" | "null";
-
-/** Kind of the valid JSON value that starts with this byte. */
-export function jsonKindOf(firstByte: number): JsonKind {
-  switch (firstByte) {
-    case 0x7b:
-      return "object";
-    case 0x5b:
-      return "array";
-    case 0x22:
-      return "string";
-    case 0x74:
-    case 0x66:
-      return "boolean";
-    case 0x6e:
-      return "null";
-    default:
-      return "number";
-  }
 }
 
 /** Limits of {@link scanJsonObject}. */
@@ -50,7 +32,12 @@ const defaultMaxDepth = 128;
 const defaultMaxMembers = 16_384;
 /** Up to here a walk over the members beats building a map. */
 const mapThreshold = 16;
-const asciiLimit = 32;
+
+/** What a scan found. */
+export type JsonObjectParts = Pick<
+  JsonObjectIndex,
+  "bytes" | "members" | "spans" | "openOffset" | "closeOffset" | "forbiddenKey"
+>;
 
 /** The top-level members of one JSON object, found without parsing their values. Made by {@link scanJsonObject}. */
 export class JsonObjectIndex {
@@ -64,21 +51,18 @@ export class JsonObjectIndex {
   readonly closeOffset: number;
   /** The first of the scan's `forbiddenKeys` that is a key somewhere in the text, however it is escaped. */
   readonly forbiddenKey: string | undefined;
+  /** Where long values below the top level end, by where they start. */
+  readonly spans: ReadonlyMap<number, number>;
   #byKey: Map<string, JsonMember> | undefined;
   #duplicates: Set<string> | undefined;
 
-  constructor(
-    bytes: Uint8Array,
-    members: readonly JsonMember[],
-    openOffset: number,
-    closeOffset: number,
-    forbiddenKey?: string,
-  ) {
-    this.forbiddenKey = forbiddenKey;
-    this.bytes = bytes;
-    this.members = members;
-    this.openOffset = openOffset;
-    this.closeOffset = closeOffset;
+  constructor(found: JsonObjectParts) {
+    this.bytes = found.bytes;
+    this.members = found.members;
+    this.spans = found.spans;
+    this.openOffset = found.openOffset;
+    this.closeOffset = found.closeOffset;
+    this.forbiddenKey = found.forbiddenKey;
   }
 
   has(key: string): boolean {
@@ -97,7 +81,7 @@ export class JsonObjectIndex {
     const member = this.#find(key);
     return member === undefined
       ? undefined
-      : JSON.parse(decodeSlice(this.bytes, member.valueStart, member.valueEnd));
+      : JSON.parse(decodeJsonText(this.bytes, member.valueStart, member.valueEnd));
   }
 
   /** The member's value byte for byte (a view, not a copy); the last duplicate wins. */
@@ -106,6 +90,12 @@ export class JsonObjectIndex {
     return member === undefined
       ? undefined
       : new RawJson(this.bytes.subarray(member.valueStart, member.valueEnd));
+  }
+
+  /** The member's value, to look into without parsing it; the last duplicate wins. */
+  element(key: string): JsonElement | undefined {
+    const member = this.#find(key);
+    return member === undefined ? undefined : new JsonElement(this, member.valueStart, member.valueEnd);
   }
 
   /** True when the key is there more than once, however each is escaped. */
@@ -143,65 +133,91 @@ export class JsonObjectIndex {
  * @throws {JsonScanError} and nothing else
  */
 export function scanJsonObject(bytes: Uint8Array, options: JsonScanOptions = {}): JsonObjectIndex {
-  const forbidden = options.forbiddenKeys;
-  let forbiddenKey: string | undefined;
-  const onKey =
-    forbidden === undefined
-      ? undefined
-      : (start: number, end: number): void => {
-          if (forbiddenKey !== undefined) return;
-          const key = decodeKey(bytes, start, end);
-          if (forbidden.has(key)) forbiddenKey = key;
-        };
-  const scanner = new JsonScanner(bytes, options.maxDepth ?? defaultMaxDepth, onKey);
-  const maxMembers = options.maxMembers ?? defaultMaxMembers;
-  const openOffset = scanner.skipWhitespace(0);
-  if (scanner.at(openOffset) !== 0x7b) throw scanner.unexpected('"{"', openOffset);
-  const members: JsonMember[] = [];
-  let position = scanner.skipWhitespace(openOffset + 1);
-  if (scanner.at(position) !== 0x7d) {
-    for (;;) {
-      if (members.length >= maxMembers)
-        throw new JsonScanError(`Expected at most ${maxMembers} members`, position);
-      const memberStart = position;
-      const keyEnd = scanner.skipString(memberStart);
-      const valueStart = scanner.skipColon(keyEnd);
-      const valueEnd = scanner.skipValue(valueStart, 1);
-      const key = decodeKey(bytes, memberStart, keyEnd);
-      if (forbiddenKey === undefined && forbidden?.has(key) === true) forbiddenKey = key;
-      members.push({ key, memberStart, valueStart, valueEnd });
-      position = scanner.skipWhitespace(valueEnd);
-      const next = scanner.at(position);
-      if (next === 0x7d) break;
-      if (next !== 0x2c) throw scanner.unexpected('"," or "}"', position);
-      position = scanner.skipWhitespace(position + 1);
+  return new JsonObjectScan(options).finish(bytes);
+}
+
+/** The same, step by step while the bytes arrive: a large text then never holds up others for long. */
+export class JsonObjectScan implements JsonScanListener {
+  readonly #scanner: JsonScanner;
+  readonly #maxMembers: number;
+  readonly #forbiddenKeys: ReadonlySet<string> | undefined;
+  /** Lengths of the forbidden keys within their quotes: others need not be read. */
+  readonly #forbiddenLengths: ReadonlySet<number> | undefined;
+  readonly #members: JsonMember[] = [];
+  #spans: Map<number, number> | undefined;
+  #forbiddenKey: string | undefined;
+  #bytes: Uint8Array = new Uint8Array(0);
+  #failure: unknown;
+
+  constructor(options: JsonScanOptions = {}) {
+    this.#scanner = new JsonScanner(this, options.maxDepth ?? defaultMaxDepth);
+    this.#maxMembers = options.maxMembers ?? defaultMaxMembers;
+    this.#forbiddenKeys = options.forbiddenKeys;
+    this.#forbiddenLengths =
+      options.forbiddenKeys === undefined ? undefined : lengthsOf(options.forbiddenKeys);
+  }
+
+  /**
+   * Scans as far as the bytes go. What is wrong with them is told by {@link finish}.
+   *
+   * @param bytes the text from its start; later calls bring at least the same bytes, in the same memory or another
+   */
+  advance(bytes: Uint8Array): void {
+    if (this.#failure !== undefined) return;
+    this.#bytes = bytes;
+    try {
+      this.#scanner.scan(bytes, false);
+    } catch (error) {
+      this.#failure = error;
     }
   }
-  const end = scanner.skipWhitespace(position + 1);
-  if (end !== bytes.length) throw scanner.unexpected("the end of input", end);
-  return new JsonObjectIndex(bytes, members, openOffset, position, forbiddenKey);
-}
 
-function decodeKey(bytes: Uint8Array, start: number, end: number): string {
-  const plain = decodePlainAscii(bytes, start + 1, end - 1);
-  return plain ?? (JSON.parse(decodeSlice(bytes, start, end)) as string);
-}
-
-/** Text of a short run of ASCII without backslashes, or undefined: a call to TextDecoder costs more than the scan of a key. */
-function decodePlainAscii(bytes: Uint8Array, start: number, end: number): string | undefined {
-  if (end - start > asciiLimit) return undefined;
-  let text = "";
-  for (let position = start; position < end; position += 1) {
-    const byte = bytes[position] as number;
-    if (byte >= 0x80 || byte === 0x5c) return undefined;
-    text += String.fromCharCode(byte);
+  /** @param bytes the whole text @throws {JsonScanError} and nothing else */
+  finish(bytes: Uint8Array): JsonObjectIndex {
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#bytes = bytes;
+    this.#scanner.scan(bytes, true);
+    return new JsonObjectIndex({
+      bytes,
+      members: this.#members,
+      spans: this.#spans ?? noSpans,
+      openOffset: this.#scanner.openOffset,
+      closeOffset: this.#scanner.closeOffset,
+      forbiddenKey: this.#forbiddenKey,
+    });
   }
-  return text;
+
+  /** @internal */
+  onMember(memberStart: number, keyEnd: number, valueStart: number, valueEnd: number): void {
+    if (this.#members.length >= this.#maxMembers)
+      throw new JsonScanError(`Expected at most ${this.#maxMembers} members`, memberStart);
+    const key = decodeJsonKey(this.#bytes, memberStart, keyEnd);
+    this.#members.push({ key, memberStart, valueStart, valueEnd });
+  }
+
+  /** @internal */
+  onKey(start: number, end: number, escaped: boolean): void {
+    if (this.#forbiddenKey !== undefined || this.#forbiddenLengths === undefined) return;
+    if (!escaped && !this.#forbiddenLengths.has(end - start - 2)) return;
+    const key = decodeJsonKey(this.#bytes, start, end);
+    if (this.#forbiddenKeys!.has(key)) this.#forbiddenKey = key;
+  }
+
+  /** @internal */
+  onSpan(start: number, end: number): void {
+    (this.#spans ??= new Map()).set(start, end);
+  }
 }
 
-// A value may start with U+FEFF within its quotes only, so nothing is lost; ignoreBOM says so to the decoder too.
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+const noSpans: ReadonlyMap<number, number> = new Map();
+const encoder = new TextEncoder();
+const knownLengths = new WeakMap<ReadonlySet<string>, ReadonlySet<number>>();
 
-function decodeSlice(bytes: Uint8Array, start: number, end: number): string {
-  return decodePlainAscii(bytes, start, end) ?? decoder.decode(bytes.subarray(start, end));
+function lengthsOf(keys: ReadonlySet<string>): ReadonlySet<number> {
+  let lengths = knownLengths.get(keys);
+  if (lengths === undefined) {
+    lengths = new Set([...keys].map((key) => encoder.encode(key).length));
+    knownLengths.set(keys, lengths);
+  }
+  return lengths;
 }

@@ -1,290 +1,283 @@
-/** The bytes are not one valid JSON document of the expected kind, or go beyond a limit. */
-export class JsonScanError extends Error {
-  override readonly name = "JsonScanError";
-  /** Byte at which the document stopped being acceptable, from 0. */
-  readonly offset: number;
-
-  constructor(message: string, offset: number) {
-    super(`${message} at byte ${offset}`);
-    this.offset = offset;
-  }
-}
+import { JsonScanError, unexpected } from "./json-scan-error.ts";
+import { JsonStringScanner } from "./json-string-scanner.ts";
 
 const quote = 0x22;
 const comma = 0x2c;
 const minus = 0x2d;
+const dot = 0x2e;
+const zero = 0x30;
 const colon = 0x3a;
 const openBracket = 0x5b;
-const backslash = 0x5c;
 const closeBracket = 0x5d;
 const openBrace = 0x7b;
 const closeBrace = 0x7d;
-const endOfInput = -1;
 
-// The four bytes of a word are tested at once. With every high bit set no subtraction borrows from its
-// neighbour, so each byte of the result is exact: its high bit is set where the byte ends or escapes a string.
-const highBits = 0x80808080 | 0;
-const controlOrQuoteFlip = 0x02020202; // maps `"` (0x22) to 0x20, so that one "< 0x21" finds it and control characters
-const controlOrQuoteLimit = 0x21212121;
-const backslashFlip = 0x5c5c5c5c;
-const one = 0x01010101;
+/** What comes next in the text. */
+const expecting = {
+  document: 0,
+  firstKey: 1,
+  key: 2,
+  restOfKey: 3,
+  colon: 4,
+  firstElement: 5,
+  value: 6,
+  restOfString: 7,
+  separator: 8,
+  nothing: 9,
+} as const;
 
-/** 1 for the bytes that, after a backslash, are a whole escape. */
-const simpleEscapes = new Uint8Array(256);
-for (const escape of '"\\/bfnrt') simpleEscapes[escape.charCodeAt(0)] = 1;
+/** From this length on, where a value below the top level ends is remembered: whoever walks over it need not look. */
+const spanThreshold = 256;
 
-/** Shorter texts are not worth a word view. */
-const wordThreshold = 64;
-// A word read as a little-endian number has its first byte lowest, which the position arithmetic relies on.
-const littleEndian = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+/** Hears of what a scan finds. All positions are offsets from the start of the text. */
+export interface JsonScanListener {
+  /** A member of the outermost object, in the order of the text. @throws JsonScanError to refuse it */
+  onMember(memberStart: number, keyEnd: number, valueStart: number, valueEnd: number): void;
+  /** A key, quotes included, at any depth. `escaped` tells whether there are backslashes in it. */
+  onKey(start: number, end: number, escaped: boolean): void;
+  /** A long value, below the top level. */
+  onSpan(start: number, end: number): void;
+}
 
 /**
- * Walks over JSON text in UTF-8 without building values. Strict (RFC 8259), iterative, linear in the input.
- *
- * Every `skip` method takes the position of a first byte and returns the position after the last one, or throws
- * {@link JsonScanError}. Whether the bytes are valid UTF-8 is the caller's to check.
+ * Walks over a JSON object in UTF-8 without building values, as its bytes arrive. Strict (RFC 8259; no BOM, no NaN,
+ * no trailing bytes), iterative, linear in the input. Whether the bytes are valid UTF-8 is the caller's to check.
  */
 export class JsonScanner {
-  readonly bytes: Uint8Array;
-  readonly #words: Int32Array | undefined;
-  /** How far the text starts into its first word, in bytes. */
-  readonly #lead: number;
+  readonly #listener: JsonScanListener;
   readonly #maxDepth: number;
-  readonly #onKey: ((start: number, end: number) => void) | undefined;
+  readonly #strings = new JsonStringScanner();
+  #bytes: Uint8Array = new Uint8Array(0);
+  #position = 0;
+  #expecting: number = expecting.document;
+  /** Closing character and start of each open array and object: no recursion, so nesting can't exhaust the stack. */
+  readonly #closers: number[] = [];
+  readonly #starts: number[] = [];
+  #stringStart = 0;
+  #memberStart = 0;
+  #keyEnd = 0;
+  #valueStart = 0;
+  /** Offset of the object's `{`; of its `}`. Known when the scan is over. */
+  openOffset = 0;
+  closeOffset = 0;
+
+  /** @param maxDepth how deep arrays and objects may nest, the outermost counted as 1 */
+  constructor(listener: JsonScanListener, maxDepth: number) {
+    this.#listener = listener;
+    this.#maxDepth = maxDepth;
+  }
 
   /**
-   * @param maxDepth how deep arrays and objects may nest, the outermost counted as 1
-   * @param onKey told of every key below the top level: its offsets, quotes included
+   * Scans as far as the bytes go.
+   *
+   * @param bytes the text from its start; later calls bring at least the same bytes, in the same memory or another
+   * @param final true when this is the whole text
+   * @throws JsonScanError; the scan can't go on after that
    */
-  constructor(bytes: Uint8Array, maxDepth: number, onKey?: (start: number, end: number) => void) {
-    this.bytes = bytes;
-    this.#onKey = onKey;
-    this.#maxDepth = maxDepth;
-    this.#lead = bytes.byteOffset & 3;
-    this.#words =
-      littleEndian && bytes.length >= wordThreshold
-        ? new Int32Array(bytes.buffer, bytes.byteOffset - this.#lead, (this.#lead + bytes.length) >> 2)
-        : undefined;
+  scan(bytes: Uint8Array, final: boolean): void {
+    this.#bytes = bytes;
+    this.#strings.load(bytes);
+    while (this.#step(final));
   }
 
-  /** The byte at `position`, or -1 past the end. */
-  at(position: number): number {
-    return position < this.bytes.length ? (this.bytes[position] as number) : endOfInput;
+  /** Takes one token. @returns false when the bytes are used up */
+  #step(final: boolean): boolean {
+    if (this.#expecting === expecting.restOfString) return this.#string(final, expecting.separator);
+    if (this.#expecting === expecting.restOfKey) return this.#string(final, expecting.colon);
+    const bytes = this.#bytes;
+    const position = this.#skipWhitespace();
+    if (position >= bytes.length && (!final || this.#expecting === expecting.nothing)) return false;
+    const byte = bytes[position] ?? -1;
+    switch (this.#expecting) {
+      case expecting.value:
+        return this.#value(byte, final);
+      case expecting.separator:
+        return this.#separator(byte);
+      case expecting.colon:
+        if (byte !== colon) throw this.#unexpected('":"', position);
+        this.#position = position + 1;
+        this.#expecting = expecting.value;
+        return true;
+      case expecting.firstElement:
+        return byte === closeBracket ? this.#close() : this.#value(byte, final);
+      case expecting.firstKey:
+        return byte === closeBrace ? this.#close() : this.#key(byte, final);
+      case expecting.key:
+        return this.#key(byte, final);
+      case expecting.document:
+        if (byte !== openBrace) throw this.#unexpected('"{"', position);
+        this.openOffset = position;
+        return this.#open(byte);
+      default:
+        throw this.#unexpected("the end of input", position);
+    }
   }
 
-  skipWhitespace(position: number): number {
-    const bytes = this.bytes;
+  #key(byte: number, final: boolean): boolean {
+    const position = this.#position;
+    if (byte !== quote) throw this.#unexpected("a string", position);
+    if (this.#closers.length === 1) this.#memberStart = position;
+    this.#beginString(expecting.restOfKey);
+    return this.#string(final, expecting.colon);
+  }
+
+  #value(byte: number, final: boolean): boolean {
+    const position = this.#position;
+    if (this.#closers.length === 1) this.#valueStart = position;
+    if (byte === quote) {
+      this.#beginString(expecting.restOfString);
+      return this.#string(final, expecting.separator);
+    }
+    if (byte === openBrace || byte === openBracket) return this.#open(byte);
+    const end = this.#scalarEnd(byte, position, final);
+    if (end < 0) return false;
+    this.#endValue(position, end);
+    return true;
+  }
+
+  #beginString(rest: number): void {
+    this.#stringStart = this.#position;
+    this.#strings.position = this.#position + 1;
+    this.#expecting = rest;
+  }
+
+  /** The rest of a string whose start was seen. */
+  #string(final: boolean, next: number): boolean {
+    const start = this.#stringStart;
+    const end = this.#strings.skip(start, this.#strings.position, final);
+    if (end < 0) return false;
+    if (next === expecting.separator) {
+      this.#endValue(start, end);
+      return true;
+    }
+    if (this.#closers.length === 1) this.#keyEnd = end;
+    this.#listener.onKey(start, end, this.#strings.escaped);
+    this.#position = end;
+    this.#expecting = next;
+    return true;
+  }
+
+  #open(byte: number): boolean {
+    const position = this.#position;
+    if (this.#closers.length >= this.#maxDepth) {
+      throw new JsonScanError(`Expected at most ${this.#maxDepth} nested arrays and objects`, position);
+    }
+    this.#closers.push(byte === openBrace ? closeBrace : closeBracket);
+    this.#starts.push(position);
+    this.#position = position + 1;
+    this.#expecting = byte === openBrace ? expecting.firstKey : expecting.firstElement;
+    return true;
+  }
+
+  #close(): boolean {
+    const position = this.#position;
+    this.#closers.pop();
+    const start = this.#starts.pop() as number;
+    if (this.#closers.length > 0) {
+      this.#endValue(start, position + 1);
+    } else {
+      this.closeOffset = position;
+      this.#position = position + 1;
+      this.#expecting = expecting.nothing;
+    }
+    return true;
+  }
+
+  #endValue(start: number, end: number): void {
+    this.#position = end;
+    this.#expecting = expecting.separator;
+    if (this.#closers.length === 1) {
+      this.#listener.onMember(this.#memberStart, this.#keyEnd, this.#valueStart, end);
+    } else if (end - start >= spanThreshold) {
+      this.#listener.onSpan(start, end);
+    }
+  }
+
+  /** After a value: a comma, or the end of what it is in. */
+  #separator(byte: number): boolean {
+    const closer = this.#closers[this.#closers.length - 1] as number;
+    if (byte === closer) return this.#close();
+    if (byte !== comma) {
+      throw this.#unexpected(closer === closeBrace ? '"," or "}"' : '"," or "]"', this.#position);
+    }
+    this.#position += 1;
+    this.#expecting = closer === closeBrace ? expecting.key : expecting.value;
+    return true;
+  }
+
+  #skipWhitespace(): number {
+    const bytes = this.#bytes;
+    let position = this.#position;
     while (position < bytes.length) {
       const byte = bytes[position] as number;
       if (byte > 0x20 || (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09)) break;
       position += 1;
     }
+    this.#position = position;
     return position;
   }
 
-  /** Any value; `depth` is how many arrays and objects are open around it. */
-  skipValue(position: number, depth: number): number {
-    const first = this.at(position);
-    if (first === quote) return this.skipString(position);
-    if (first === openBrace || first === openBracket) return this.#skipContainer(position, depth);
-    return this.#skipScalar(position, first);
-  }
-
-  /** A string, its quotes included. */
-  skipString(start: number): number {
-    const bytes = this.bytes;
-    const length = bytes.length;
-    if (this.at(start) !== quote) throw this.unexpected("a string", start);
-    let position = start + 1;
-    // Most strings are short (keys, ids): words pay only after some bytes.
-    const bytewiseEnd = this.#words === undefined ? length : Math.min(length, position + 12);
-    while (position < bytewiseEnd) {
-      const byte = bytes[position] as number;
-      if (byte === quote) return position + 1;
-      if (byte === backslash) position = this.#skipEscape(position);
-      else if (byte < 0x20) throw this.unexpected("no bare control character in a string", position);
-      else position += 1;
+  /** End of a number, `true`, `false` or `null`; -1 when it may go on behind the bytes there are. */
+  #scalarEnd(first: number, position: number, final: boolean): number {
+    const literal = literals.get(first);
+    if (literal !== undefined) {
+      if (!final && position + literal.length > this.#bytes.length) return -1;
+      return this.#literalEnd(literal, position);
     }
-    return this.#words === undefined
-      ? this.#unterminated(start)
-      : this.#skipStringByWords(start, position, this.#words);
+    if (first !== minus && !isDigit(first)) throw this.#unexpected("a value", position);
+    if (!final && this.#numberMayGoOn(position)) return -1;
+    return this.#numberEnd(position);
   }
 
-  #skipStringByWords(start: number, from: number, words: Int32Array): number {
-    const bytes = this.bytes;
-    const lead = this.#lead;
-    const wordCount = words.length;
-    let position = from + lead;
-    let wordIndex = position >> 2;
-    // Bytes of the first word that lie before the position do not count.
-    let mask = highBits << ((position & 3) << 3);
-    while (wordIndex < wordCount) {
-      const found = ~plainBytes(words[wordIndex] as number) & mask;
-      if (found === 0) {
-        wordIndex += 1;
-        mask = highBits;
-        // Long clean runs go four words at a time. Only tried now and then: where escapes are frequent it costs.
-        if ((wordIndex & 15) === 0) {
-          while (wordIndex + 3 < wordCount) {
-            const front = plainBytes(words[wordIndex] as number) & plainBytes(words[wordIndex + 1] as number);
-            const back =
-              plainBytes(words[wordIndex + 2] as number) & plainBytes(words[wordIndex + 3] as number);
-            if ((front & back & highBits) !== highBits) break;
-            wordIndex += 4;
-          }
-        }
-        continue;
-      }
-      position = (wordIndex << 2) + ((31 - Math.clz32(found & -found)) >> 3);
-      const byte = bytes[position - lead] as number;
-      if (byte === quote) return position - lead + 1;
-      if (byte !== backslash) throw this.unexpected("no bare control character in a string", position - lead);
-      position = this.#skipEscape(position - lead) + lead;
-      wordIndex = position >> 2;
-      mask = highBits << ((position & 3) << 3);
-    }
-    position = Math.max(position, wordIndex << 2) - lead;
-    while (position < bytes.length) {
-      const byte = bytes[position] as number;
-      if (byte === quote) return position + 1;
-      if (byte === backslash) position = this.#skipEscape(position);
-      else if (byte < 0x20) throw this.unexpected("no bare control character in a string", position);
-      else position += 1;
-    }
-    return this.#unterminated(start);
-  }
-
-  #skipEscape(position: number): number {
-    const escaped = this.at(position + 1);
-    if (simpleEscapes[escaped] === 1) return position + 2;
-    if (escaped !== 0x75) throw this.unexpected("a valid escape", position + 1);
-    for (let digit = position + 2; digit < position + 6; digit += 1) {
-      if (!isHexDigit(this.at(digit))) throw this.unexpected("four hexadecimal digits", digit);
-    }
-    return position + 6;
-  }
-
-  /** An array or object and all it holds. */
-  #skipContainer(start: number, depth: number): number {
-    // The closing character of each open container: no recursion, so nesting can't exhaust the stack.
-    const open: number[] = [];
-    let position = start;
-    for (;;) {
-      const first = this.at(position);
-      if (first === openBrace || first === openBracket) {
-        if (depth + open.length >= this.#maxDepth) {
-          throw new JsonScanError(`Expected at most ${this.#maxDepth} nested arrays and objects`, position);
-        }
-        const closer = first === openBrace ? closeBrace : closeBracket;
-        open.push(closer);
-        position = this.skipWhitespace(position + 1);
-        if (this.at(position) !== closer) {
-          if (first === openBrace) position = this.skipKey(position);
-          continue;
-        }
-      } else {
-        position = first === quote ? this.skipString(position) : this.#skipScalar(position, first);
-        position = this.skipWhitespace(position);
-      }
-      // After a value, or at the closing character of an empty container.
-      for (;;) {
-        const closer = open[open.length - 1] as number;
-        const next = this.at(position);
-        if (next === comma) {
-          position = this.skipWhitespace(position + 1);
-          if (closer === closeBrace) position = this.skipKey(position);
-          break;
-        }
-        if (next !== closer)
-          throw this.unexpected(closer === closeBrace ? '"," or "}"' : '"," or "]"', position);
-        position += 1;
-        open.pop();
-        if (open.length === 0) return position;
-        position = this.skipWhitespace(position);
-      }
-    }
-  }
-
-  /** A key, its colon, and the whitespace around that: ends at the value. */
-  skipKey(position: number): number {
-    const end = this.skipString(position);
-    this.#onKey?.(position, end);
-    return this.skipColon(end);
-  }
-
-  /** A colon and the whitespace around it. */
-  skipColon(position: number): number {
-    position = this.skipWhitespace(position);
-    if (this.at(position) !== colon) throw this.unexpected('":"', position);
-    return this.skipWhitespace(position + 1);
-  }
-
-  #skipScalar(position: number, first: number): number {
-    if (first === minus || isDigit(first)) return this.#skipNumber(position);
-    if (first === 0x74) return this.#skipLiteral("true", position);
-    if (first === 0x66) return this.#skipLiteral("false", position);
-    if (first === 0x6e) return this.#skipLiteral("null", position);
-    throw this.unexpected("a value", position);
-  }
-
-  #skipLiteral(literal: string, position: number): number {
+  #literalEnd(literal: string, position: number): number {
     for (let index = 1; index < literal.length; index += 1) {
-      if (this.at(position + index) !== literal.charCodeAt(index))
-        throw this.unexpected(literal, position + index);
+      if (this.#bytes[position + index] !== literal.charCodeAt(index))
+        throw this.#unexpected(literal, position + index);
     }
     return position + literal.length;
   }
 
-  #skipNumber(position: number): number {
-    if (this.at(position) === minus) position += 1;
-    position = this.at(position) === 0x30 ? position + 1 : this.#skipDigits(position);
-    if (this.at(position) === 0x2e) position = this.#skipDigits(position + 1);
-    const exponent = this.at(position);
+  #numberMayGoOn(position: number): boolean {
+    const bytes = this.#bytes;
+    while (position < bytes.length && isNumberByte(bytes[position] as number)) position += 1;
+    return position === bytes.length;
+  }
+
+  #numberEnd(start: number): number {
+    const bytes = this.#bytes;
+    let position = bytes[start] === minus ? start + 1 : start;
+    position = bytes[position] === zero ? position + 1 : this.#digitsEnd(position);
+    if (bytes[position] === dot) position = this.#digitsEnd(position + 1);
+    const exponent = bytes[position];
     if (exponent === 0x65 || exponent === 0x45) {
-      const sign = this.at(position + 1);
-      position = this.#skipDigits(sign === minus || sign === 0x2b ? position + 2 : position + 1);
+      const sign = bytes[position + 1];
+      position = this.#digitsEnd(sign === minus || sign === 0x2b ? position + 2 : position + 1);
     }
     return position;
   }
 
   /** One digit or more. */
-  #skipDigits(position: number): number {
-    if (!isDigit(this.at(position))) throw this.unexpected("a digit", position);
+  #digitsEnd(position: number): number {
+    const bytes = this.#bytes;
+    if (!isDigit(bytes[position] ?? -1)) throw this.#unexpected("a digit", position);
     do position += 1;
-    while (isDigit(this.at(position)));
+    while (isDigit(bytes[position] ?? -1));
     return position;
   }
 
-  #unterminated(start: number): never {
-    throw new JsonScanError(
-      `Expected the end of the string that starts at byte ${start}, got the end of input`,
-      this.bytes.length,
-    );
-  }
-
-  /** The error for anything but `expected` at `position`. */
-  unexpected(expected: string, position: number): JsonScanError {
-    const byte = this.at(position);
-    const got =
-      byte === endOfInput
-        ? "the end of input"
-        : byte > 0x20 && byte < 0x7f
-          ? JSON.stringify(String.fromCharCode(byte))
-          : `byte 0x${byte.toString(16).padStart(2, "0")}`;
-    return new JsonScanError(`Expected ${expected}, got ${got}`, position);
+  #unexpected(expected: string, position: number): JsonScanError {
+    return unexpected(this.#bytes, expected, position);
   }
 }
 
-/** High bit of each byte: set where the byte neither ends nor escapes a string and is no control character. */
-function plainBytes(word: number): number {
-  const high = word | highBits;
-  return (((high ^ controlOrQuoteFlip) - controlOrQuoteLimit) & ((high ^ backslashFlip) - one)) | word;
-}
+const literals: ReadonlyMap<number, string> = new Map(
+  ["true", "false", "null"].map((literal) => [literal.charCodeAt(0), literal]),
+);
 
 function isDigit(byte: number): boolean {
   return byte >= 0x30 && byte <= 0x39;
 }
 
-function isHexDigit(byte: number): boolean {
-  return isDigit(byte) || (byte >= 0x41 && byte <= 0x46) || (byte >= 0x61 && byte <= 0x66);
+function isNumberByte(byte: number): boolean {
+  return isDigit(byte) || byte === minus || byte === 0x2b || byte === dot || byte === 0x65 || byte === 0x45;
 }

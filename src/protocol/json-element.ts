@@ -1,0 +1,127 @@
+import { type JsonKind, jsonKindOf } from "./json-kind.ts";
+import { decodeJsonKey, decodeJsonText } from "./json-text.ts";
+
+const quote = 0x22;
+const comma = 0x2c;
+const colon = 0x3a;
+const openBracket = 0x5b;
+const backslash = 0x5c;
+const closeBracket = 0x5d;
+const openBrace = 0x7b;
+const closeBrace = 0x7d;
+
+/** JSON text that was scanned. */
+export interface ScannedJson {
+  readonly bytes: Uint8Array;
+  /** Where long values end, by where they start; they need no second look. */
+  readonly spans: ReadonlyMap<number, number>;
+}
+
+/** A value within a larger JSON text that was scanned (by `scanJsonObject`), looked into only as far as needed. */
+export class JsonElement {
+  readonly #text: ScannedJson;
+  readonly #start: number;
+  readonly #end: number;
+
+  constructor(text: ScannedJson, start: number, end: number) {
+    this.#text = text;
+    this.#start = start;
+    this.#end = end;
+  }
+
+  get kind(): JsonKind {
+    return jsonKindOf(this.#text.bytes[this.#start] ?? 0);
+  }
+
+  /** Its text (a view, not a copy). */
+  get bytes(): Uint8Array {
+    return this.#text.bytes.subarray(this.#start, this.#end);
+  }
+
+  /** Parses it. */
+  value(): unknown {
+    return JSON.parse(decodeJsonText(this.#text.bytes, this.#start, this.#end));
+  }
+
+  /**
+   * Walks over the elements of an array; anything else has none.
+   *
+   * @param visit called for each element; `false` ends the walk
+   */
+  eachElement(visit: (element: JsonElement, index: number) => boolean | void): void {
+    const { bytes } = this.#text;
+    if (bytes[this.#start] !== openBracket) return;
+    let position = skipBlanks(bytes, this.#start + 1);
+    for (let index = 0; position < this.#end && bytes[position] !== closeBracket; index += 1) {
+      const end = skipValue(this.#text, position);
+      if (visit(new JsonElement(this.#text, position, end), index) === false) return;
+      position = skipBlanks(bytes, end);
+      if (bytes[position] === comma) position = skipBlanks(bytes, position + 1);
+    }
+  }
+
+  /**
+   * Walks over the members of an object, duplicates included; anything else has none.
+   *
+   * @param visit called for each member, with its key as parsed
+   */
+  eachMember(visit: (key: string, value: JsonElement) => void): void {
+    const { bytes } = this.#text;
+    if (bytes[this.#start] !== openBrace) return;
+    let position = skipBlanks(bytes, this.#start + 1);
+    while (position < this.#end && bytes[position] !== closeBrace) {
+      const keyEnd = skipString(bytes, position);
+      const key = decodeJsonKey(bytes, position, keyEnd);
+      position = skipBlanks(bytes, keyEnd);
+      if (bytes[position] === colon) position = skipBlanks(bytes, position + 1);
+      const end = skipValue(this.#text, position);
+      visit(key, new JsonElement(this.#text, position, end));
+      position = skipBlanks(bytes, end);
+      if (bytes[position] === comma) position = skipBlanks(bytes, position + 1);
+    }
+  }
+}
+
+function skipBlanks(bytes: Uint8Array, from: number): number {
+  let position = from;
+  while (position < bytes.length && bytes[position]! <= 0x20) position += 1;
+  return position;
+}
+
+function skipValue({ bytes, spans }: ScannedJson, start: number): number {
+  const known = spans.get(start);
+  if (known !== undefined) return known;
+  const first = bytes[start];
+  if (first === quote) return skipString(bytes, start);
+  let position = start;
+  let depth = 0;
+  while (position < bytes.length) {
+    const byte = bytes[position];
+    if (byte === quote) {
+      position = spans.get(position) ?? skipString(bytes, position);
+      continue;
+    }
+    if (byte === openBrace || byte === openBracket) depth += 1;
+    else if (byte === closeBrace || byte === closeBracket) {
+      // The end of what a number or a word is in.
+      if (depth === 0) return position;
+      depth -= 1;
+      if (depth === 0) return position + 1;
+    } else if (depth === 0 && (byte === comma || byte! <= 0x20)) {
+      return position;
+    }
+    position += 1;
+  }
+  return position;
+}
+
+/** The position after a string: its first quote that is not escaped. Only for short ones; the others are known. */
+function skipString(bytes: Uint8Array, start: number): number {
+  let position = start + 1;
+  while (position < bytes.length) {
+    const byte = bytes[position];
+    if (byte === quote) return position + 1;
+    position += byte === backslash ? 2 : 1;
+  }
+  return bytes.length;
+}

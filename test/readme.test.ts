@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { buildCommand } from "../src/cli/build-command.ts";
@@ -51,5 +51,40 @@ describe.each(pages)("%s", (page) => {
     };
     const named = [...text(page).matchAll(/^npm (?:run )?(\w+)/gm)].map(([, name]) => name!);
     expect(named.filter((name) => !["ci", "install"].includes(name) && !(name in scripts))).toEqual([]);
+  });
+});
+
+describe("docs/README.md", () => {
+  it("has a line for every page", () => {
+    const index = text("docs/README.md");
+    const missing = readdirSync(join(root, "docs")).filter(
+      (name) => name.endsWith(".md") && name !== "README.md" && !index.includes(`](${name})`),
+    );
+    expect(missing).toEqual([]);
+  });
+});
+
+describe("CONTRIBUTING.md", () => {
+  it("has every folder of src in the house", () => {
+    const rows = text("CONTRIBUTING.md")
+      .match(/^\| .+$/gm)!
+      .join("\n");
+    const folders = readdirSync(join(root, "src"), { withFileTypes: true }).filter((entry) =>
+      entry.isDirectory(),
+    );
+    expect(folders.map(({ name }) => name).filter((name) => !rows.includes(`\`${name}\``))).toEqual([]);
+  });
+});
+
+describe("docs/troubleshooting.md", () => {
+  it("has every reason why decode serves a request alone", () => {
+    const source = readFileSync(join(root, "src", "llm", "disaggregation-decision.ts"), "utf8");
+    const union = /export type DecodeOnlyReason =([^;]*);/.exec(source)![1]!;
+    const reasons = [...union.matchAll(/^ {2}\| "(\w+)"/gm)].map(([, reason]) => reason!);
+    expect(reasons.length).toBeGreaterThan(8);
+    const rows = text("docs/troubleshooting.md")
+      .match(/^\| `.+$/gm)!
+      .join("\n");
+    expect(reasons.filter((reason) => !rows.includes(`\`${reason}\``))).toEqual([]);
   });
 });

@@ -139,6 +139,10 @@ export const sections: readonly Section[] = [
     defaults: proxy as unknown as Readonly<Record<string, unknown>>,
   },
   {
+    title: "`proxyExtraKwargs.decide`, as a rule",
+    source: ["llm/disaggregation-policy.ts", "ConditionalDisaggregation"],
+  },
+  {
     title: "`proxyExtraKwargs.retryBudget`",
     source: ["llm/retry-budget.ts", "RetryBudgetOptions"],
     keys: Object.keys(defaultRetryBudget),
@@ -156,5 +160,6 @@ export const sections: readonly Section[] = [
     except: ["llmDeployments"],
   },
   { title: "`ingressExtraKwargs.limits`", source: ["ingress/generation-request.ts", "RequestLimits"] },
+  { title: "`ingressExtraKwargs.admin`", source: ["ingress/admin-calls.ts", "AdminOptions"] },
   { title: "`ingressExtraKwargs.cors`", source: ["ingress/cors-policy.ts", "CorsOptions"] },
 ];

@@ -11,14 +11,19 @@ export interface ExampleEngines {
 /**
  * Your engines when the variables PREFILL and DECODE name them (URLs separated by commas), else two mock ones that
  * serve `model`.
+ *
+ * @param ranks data-parallel ranks behind each mock one's URL
  */
-export async function exampleEngines(model: string): Promise<ExampleEngines> {
+export async function exampleEngines(
+  model: string,
+  ranks: { readonly prefill: number; readonly decode: number } = { prefill: 1, decode: 1 },
+): Promise<ExampleEngines> {
   const { PREFILL, DECODE } = process.env;
   if (PREFILL !== undefined && DECODE !== undefined) {
     return { prefill: PREFILL.split(","), decode: DECODE.split(","), stop: () => Promise.resolve() };
   }
-  const prefill = new MockVLLMEngine({ role: "prefill", model });
-  const decode = new MockVLLMEngine({ role: "decode", model });
+  const prefill = new MockVLLMEngine({ role: "prefill", model, dataParallelSize: ranks.prefill });
+  const decode = new MockVLLMEngine({ role: "decode", model, dataParallelSize: ranks.decode });
   await Promise.all([prefill.start(), decode.start()]);
   return {
     prefill: [prefill.url],

@@ -46,6 +46,13 @@ const examples: Readonly<Record<string, Example>> = {
   "custom-proxy.ts": {
     prints: ["long-1: mode=pd", "short-1: mode=decode-only; reason=custom", "budget: 400 limit_exceeded"],
   },
+  "dp-pd.ts": {
+    prints: [
+      "Prefill:llama-8b has ranks 0, 1",
+      "Decode:llama-8b has ranks 0, 1, 2, 3",
+      `answered: ${answer}`,
+    ],
+  },
   "custom-router.ts": { prints: ["prefills in zone a, zone b: 0, 4"] },
   "custom-connector.ts": { prints: ["both sides were told the same key: true"] },
   "tenants.ts": {

@@ -1,6 +1,7 @@
 import { request } from "undici";
 import { afterEach, describe, expect, it } from "vitest";
 import { buildOpenaiApp } from "../src/builders/build-openai-app.ts";
+import { buildPdOpenaiApp } from "../src/builders/build-pd-openai-app.ts";
 import { LLMConfig } from "../src/config/llm-config.ts";
 import { run } from "../src/serve/run.ts";
 import { mockAnswer, MockVLLMEngine } from "../src/testing/index.ts";
@@ -150,6 +151,65 @@ describe("adapters of prefill and decode", () => {
       });
     }
     await expectRight(url, "sql");
+  });
+});
+
+describe("where adapters lie", () => {
+  const loaded = (engine: MockVLLMEngine): unknown =>
+    engine.requests.find((entry) => entry.path === "/v1/load_lora_adapter")?.body;
+
+  it.each([
+    ["a folder that engines have", "/mnt/loras/", "/mnt/loras/sql"],
+    ["a function", (id: string) => Promise.resolve(`org/${id.split(":")[1]}-lora`), "org/sql-lora"],
+  ] as const)("is said by the client configuration: %s", async (_what, loraAdapterPath, expected) => {
+    const { url, engines } = await start(
+      { dynamicLoraLoadingPath: undefined },
+      { client: { loraAdapterPath } },
+    );
+    await expectRight(url, "sql");
+    for (const engine of engines)
+      expect(loaded(engine)).toEqual({ lora_name: `${model}:sql`, lora_path: expected });
+  });
+
+  it("is warned of when it differs between prefill and decode", () => {
+    const warnings: string[] = [];
+    const side = (more: object) =>
+      new LLMConfig({
+        modelLoadingConfig: { modelId: model },
+        engineKwargs: { kv_transfer_config: { kv_connector: "NixlConnector", kv_role: "kv_both" } },
+        endpoints: ["http://engine:8000"],
+        ...more,
+      });
+    const app = buildPdOpenaiApp({ prefillConfig: side({}), decodeConfig: side({ loraConfig }) });
+    app.withEnvironment({ warn: (message) => warnings.push(message) }).checked();
+    const expected = `but prefill has no lora_config and decode has "${folder}"`;
+    expect(app.notes().filter((note) => note.includes(expected)).length).toBe(1);
+    expect(warnings).toEqual([expect.stringContaining(expected)]);
+  });
+
+  it("is a folder or a function", () => {
+    const client = { loraAdapterPath: 5 } as never;
+    expect(() => new LLMConfig({ modelLoadingConfig: { modelId: model }, client })).toThrow(
+      /client\.loraAdapterPath: Input should be a folder, or a function/,
+    );
+  });
+});
+
+describe("adapters of data-parallel ranks", () => {
+  it("are loaded once for all ranks behind a URL", async () => {
+    const { url, engines } = await start(
+      {},
+      { prefillRanks: { size: 2, perNode: 2 }, decodeRanks: { size: 2, perNode: 2 } },
+    );
+    await Promise.all(Array.from({ length: 8 }, () => expectRight(url, "sql")));
+    expect(engines.map(changes)).toEqual([["+sql"], ["+sql"]]);
+    for (const engine of engines) await engine.restart();
+    await expectRight(url, "sql");
+    await expectRight(url, "sql");
+    expect(engines.map(changes)).toEqual([
+      ["+sql", "+sql"],
+      ["+sql", "+sql"],
+    ]);
   });
 });
 

@@ -59,11 +59,25 @@ export interface ClientConfigInit {
   /** Milliseconds a client may leave a full stream unread before both engines are told to stop, > 0. @default 60000 */
   readonly slowClientTimeoutMs?: number | undefined;
   /**
+   * Where LoRA adapters lie as the engines see it, when that is not `dynamicLoraLoadingPath`: a folder, for example a
+   * mount `/mnt/loras`, or a function for anything else. vLLM itself reads folders and Hugging Face names, no buckets.
+   *
+   * @default `dynamicLoraLoadingPath` of `loraConfig`
+   */
+  readonly loraAdapterPath?: string | LoraAdapterPath | undefined;
+  /**
    * Now and then asks every engine for one token, to find one that answers its health check but generates nothing.
    * True for the defaults of {@link ProbeGenerationInit}. @default false
    */
   readonly probeGeneration?: boolean | ProbeGenerationInit | undefined;
 }
+
+/**
+ * Where an adapter lies, as a path that engines understand.
+ *
+ * @param modelId its full id, `model:adapter`
+ */
+export type LoraAdapterPath = (modelId: string) => string | Promise<string>;
 
 /** How `probeGeneration` asks for a token. */
 export interface ProbeGenerationInit {
@@ -138,6 +152,14 @@ function probeGeneration(): z.ZodType<ProbeGeneration | undefined> {
   });
 }
 
+function loraAdapterPath(): z.ZodType<string | LoraAdapterPath> {
+  return reading<string | LoraAdapterPath>((input) => {
+    if (typeof input === "function") return { value: input as LoraAdapterPath };
+    if (typeof input === "string" && input !== "") return { value: input.replace(/(?<=.)\/+$/, "") };
+    return { type: "string_type", message: "Input should be a folder, or a function from an id to a path" };
+  });
+}
+
 /** Schema of {@link ClientConfig}. */
 export const clientConfigSchema: z.ZodType<ClientConfig> = objectOf("ClientConfig", {
   apiKey: optional(text({ minLength: 1 })),
@@ -152,5 +174,6 @@ export const clientConfigSchema: z.ZodType<ClientConfig> = objectOf("ClientConfi
   unavailableTimeoutMs: withDefault(positive, 10_000),
   coldStartTimeoutMs: withDefault(positive, 600_000),
   slowClientTimeoutMs: withDefault(positive, 60_000),
+  loraAdapterPath: optional(loraAdapterPath()),
   probeGeneration: optional(probeGeneration()),
 });

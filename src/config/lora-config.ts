@@ -15,6 +15,24 @@ export interface LoraConfig {
   readonly maxDownloadTries: number;
 }
 
+/**
+ * In what the LoRA configurations of prefill and decode differ so that both may not have the same adapters; undefined
+ * when they agree.
+ */
+export function loraDisagreement(
+  prefill: LoraConfig | undefined,
+  decode: LoraConfig | undefined,
+): string | undefined {
+  const place = (config: LoraConfig | undefined): string =>
+    config === undefined ? "no lora_config" : JSON.stringify(config.dynamicLoraLoadingPath ?? null);
+  const [left, right] = [place(prefill), place(decode)];
+  if (left === right) return undefined;
+  return (
+    "lora_config differs: the same adapters must be on prefill and decode, but prefill has " +
+    `${left} and decode has ${right} as dynamic_lora_loading_path`
+  );
+}
+
 const loadingPath = reading<string>((path) => {
   if (typeof path !== "string") return { type: "string_type", message: "Input should be a valid string" };
   if (!isRemoteUri(path)) {

@@ -16,6 +16,7 @@ import { decodeNixlPortBase, decodePortBases } from "./decode-port-bases.ts";
 import { readKvTransferConfig } from "./kv-transfer-config.ts";
 import { isPlainObject, objectOf, optional, withDefault } from "./lax-schema.ts";
 import type { LLMConfig } from "./llm-config.ts";
+import { loraDisagreement } from "./lora-config.ts";
 import type { LLMDeploymentOptions } from "./llm-config-init.ts";
 import { parseConfigDetailed } from "./parse-config.ts";
 import type { RayCase } from "./ray-case.ts";
@@ -215,9 +216,7 @@ function findNotes(prefill: LLMConfig, decode: LLMConfig): readonly string[] {
       `prefill and decode have the same NIXL_SIDE_CHANNEL_PORT_BASE (${String(port)}): on one host their ports collide`,
     );
   }
-  const [prefillAdapters, decodeAdapters] = [prefill.loraConfig, decode.loraConfig];
-  if (prefillAdapters?.dynamicLoraLoadingPath !== decodeAdapters?.dynamicLoraLoadingPath) {
-    notes.push("lora_config differs: the same adapters must be on prefill and decode");
-  }
+  const adapters = loraDisagreement(prefill.loraConfig, decode.loraConfig);
+  if (adapters !== undefined) notes.push(adapters);
   return notes;
 }

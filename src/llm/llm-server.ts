@@ -19,14 +19,12 @@ import type { LLMResponse } from "./llm-response.ts";
 import type { LLMServerProtocol } from "./llm-server-protocol.ts";
 import { defaultRetryBudget, RetryBudget } from "./retry-budget.ts";
 import { decodeOnly } from "./sequential-handoff.ts";
-import { type LoraAdapterPath, LoraAdapters } from "./lora-adapters.ts";
+import { LoraAdapters } from "./lora-adapters.ts";
 import { TraceRecorder } from "./trace-recorder.ts";
 
 /** Arguments of {@link LLMServer}. */
 export interface LLMServerArguments {
   readonly llmConfig: LLMConfig;
-  /** Where LoRA adapters lie. @default below the configuration's `dynamicLoraLoadingPath` */
-  readonly loraAdapterPath?: LoraAdapterPath | undefined;
 }
 
 const maxRetries = 2;
@@ -66,7 +64,6 @@ export class LLMServer implements LLMServerProtocol {
     });
     this.adapters = new LoraAdapters({
       config: args.llmConfig,
-      path: args.loraAdapterPath,
       clock: context.clock,
       replicas: () => this.pool.replicas.replicas,
     });

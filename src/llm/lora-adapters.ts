@@ -1,4 +1,5 @@
 import PQueue from "p-queue";
+import type { ClientConfig } from "../config/client-config.ts";
 import type { LLMConfig } from "../config/llm-config.ts";
 import { adapterFolder } from "../config/model-card.ts";
 import { EngineResponseError } from "../errors/engine-response-error.ts";
@@ -10,18 +11,9 @@ import type { Replica, ReplicaLease } from "../replicas/replica.ts";
 import { adapterIdOf } from "./adapter-id.ts";
 import { type AdapterLoaderInit, loadAdapter, unloadAdapter } from "./adapter-loader.ts";
 
-/**
- * Where an adapter lies, as a path that engines understand.
- *
- * @param modelId its full id, `model:adapter`
- */
-export type LoraAdapterPath = (modelId: string) => string | Promise<string>;
-
 /** What {@link LoraAdapters} is made from. */
 export interface LoraAdaptersInit {
   readonly config: LLMConfig;
-  /** @default `dynamicLoraLoadingPath`, a slash, and the adapter's part of the id */
-  readonly path?: LoraAdapterPath | undefined;
   readonly clock: Clock;
   /** The replicas as they are now. */
   readonly replicas: () => readonly Replica[];
@@ -67,10 +59,7 @@ export class LoraAdapters {
 
   /** True when adapters can be loaded. Without it only engines that have one already can serve it. */
   get canLoad(): boolean {
-    const { config, path } = this.#init;
-    return (
-      config.loraConfig !== undefined && (path ?? config.loraConfig.dynamicLoraLoadingPath) !== undefined
-    );
+    return this.#init.config.loraConfig !== undefined && this.#place !== undefined;
   }
 
   /** True when an engine here has the adapter, or could load it. */
@@ -195,9 +184,14 @@ export class LoraAdapters {
   }
 
   async #pathOf(adapterId: string): Promise<string> {
-    const { path, config } = this.#init;
-    if (path !== undefined) return path(adapterId);
-    return adapterFolder(config.loraConfig?.dynamicLoraLoadingPath ?? "", adapterId);
+    const place = this.#place ?? "";
+    return typeof place === "string" ? adapterFolder(place, adapterId) : place(adapterId);
+  }
+
+  /** The folder of all adapters, or a function that tells where one is. */
+  get #place(): ClientConfig["loraAdapterPath"] {
+    const { client, loraConfig } = this.#init.config;
+    return client.loraAdapterPath ?? loraConfig?.dynamicLoraLoadingPath;
   }
 
   /** Unloads the one longest unused; waits for one to become idle when all are in use. */

@@ -1,5 +1,6 @@
 import { readEnvironment } from "../config/environment.ts";
 import type { LLMConfig } from "../config/llm-config.ts";
+import { loraDisagreement } from "../config/lora-config.ts";
 import { pdProxyDeploymentOptions } from "../config/server-options.ts";
 import { createKvConnector } from "../kv-transfer/kv-connector-registry.ts";
 import type { PDHealth } from "../observability/pd-health-report.ts";
@@ -124,6 +125,8 @@ export class PDProxyServer implements LLMServerProtocol {
       random: context.random,
       health: this.#health,
     };
+    const adapters = loraDisagreement(prefillServer.llmConfig.loraConfig, this.llmConfig.loraConfig);
+    if (adapters !== undefined) context.warn(adapters);
     if (this.llmConfig.prewarmPrefillDecode) this.#prewarm = this.#startPrewarm(prefillServer, decodeServer);
   }
 

@@ -43,6 +43,7 @@ export type {
   ClientConfig,
   ClientConfigInit,
   ClientTlsConfig,
+  LoraAdapterPath,
   ProbeGenerationInit,
 } from "./config/client-config.ts";
 export type { DeploymentOptions } from "./config/deployment-options.ts";

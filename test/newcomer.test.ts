@@ -22,7 +22,7 @@ beforeAll(async () => {
     text.replaceAll(/\b(8000|8100|8200)\b/g, (port) => String(ports[port as keyof typeof ports]));
   const block = snippetsOf("README.md").find(({ code }) => code.startsWith("// server.mjs\n"))!;
   writeFileSync(join(project.folder, "server.mjs"), here(block.code));
-  const commands = [...textOf("README.md").matchAll(/^(npx serve-llm mock .*|node server\.mjs) &$/gm)];
+  const commands = [...textOf("README.md").matchAll(/^(npx serve-llm mock .*|node server\.mjs)$/gm)];
   expect(commands).toHaveLength(3);
   for (const [, command] of commands) start(here(command!));
   baseUrl = `http://127.0.0.1:${ports["8000"]}`;

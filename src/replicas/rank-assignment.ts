@@ -65,24 +65,35 @@ export class RankAssignment {
    *   what discovery found so far
    */
   assign(endpoints: readonly Endpoint[], complete: boolean): AssignedRanks {
+    const byUrl = new Map<string, Endpoint[]>();
+    for (const endpoint of endpoints) {
+      const sharing = byUrl.get(endpoint.url);
+      if (sharing === undefined) byUrl.set(endpoint.url, [endpoint]);
+      else sharing.push(endpoint);
+    }
     return this.#layout === undefined
-      ? { endpoints: endpoints.flatMap((endpoint) => this.#alone(endpoint, endpoints)), issues: [] }
-      : this.#grouped(endpoints, this.#layout, complete);
+      ? { endpoints: endpoints.flatMap((endpoint) => this.#alone(endpoint, byUrl)), issues: [] }
+      : this.#grouped(endpoints, byUrl, this.#layout, complete);
   }
 
   /** The ranks behind one URL are a group of their own. */
-  #alone(endpoint: Endpoint, all: readonly Endpoint[]): readonly RankEndpoint[] {
+  #alone(endpoint: Endpoint, byUrl: ReadonlyMap<string, readonly Endpoint[]>): readonly RankEndpoint[] {
     const { dpRanks, url, rank = 0 } = endpoint;
     if (dpRanks !== undefined && dpRanks > 1) {
       return ranksOf(endpoint, { start: rank, count: dpRanks, group: url, groupSize: dpRanks });
     }
-    const sharing = all.filter((other) => other.url === url);
+    const sharing = byUrl.get(url) ?? [];
     if (sharing.length === 1) return [endpoint];
     // Written out one by one.
     return [sharedRank(endpoint, rank, sharing, url, sharing.length)];
   }
 
-  #grouped(endpoints: readonly Endpoint[], layout: RankLayout, complete: boolean): AssignedRanks {
+  #grouped(
+    endpoints: readonly Endpoint[],
+    byUrl: ReadonlyMap<string, readonly Endpoint[]>,
+    layout: RankLayout,
+    complete: boolean,
+  ): AssignedRanks {
     const counts = countRanks(endpoints, layout, complete);
     const groups = new Groups(layout.size);
     const runs = new Map<string, Run>();
@@ -119,7 +130,7 @@ export class RankAssignment {
       const run = runs.get(keyOf(endpoint));
       if (run === undefined) return [];
       const group = String(run.group);
-      const sharing = endpoints.filter((other) => other.url === endpoint.url);
+      const sharing = byUrl.get(endpoint.url) ?? [];
       return sharing.length === 1
         ? ranksOf(endpoint, { ...run, group, groupSize: layout.size })
         : [sharedRank(endpoint, run.start, sharing, group, layout.size)];

@@ -141,14 +141,14 @@ describe.skipIf(executablePath === undefined)("the status page in a browser", ()
   });
 
   it("shows a killed replica within two seconds", { retry: 2 }, async () => {
-    const { url, decodes } = await cluster({ decodeDeployment: { healthCheckPeriodS: 0.5 } });
+    const { url, decodes } = await cluster();
     const { page } = await openPage(`${url}/status`);
     const killed = page.locator('[data-pool="Decode:mock-model"] [data-id="d1"]');
     await killed.and(page.locator('[data-condition="good"]')).waitFor();
     const began = performance.now();
     const stopped = decodes[1]!.stop();
-    // Traffic finds it out before the health checks do.
-    const traffic = Array.from({ length: 4 }, () => post(`${url}/v1/chat/completions`, chat()));
+    // Three failures in a row put it out of service; the health checks would take longer.
+    const traffic = Array.from({ length: 16 }, () => post(`${url}/v1/chat/completions`, chat()));
     await killed.and(page.locator('[data-condition="bad"]')).waitFor();
     await page.getByRole("list", { name: "Alerts" }).getByText("d1").waitFor();
     expect(performance.now() - began).toBeLessThan(2000);

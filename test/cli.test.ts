@@ -57,6 +57,7 @@ describe("serve-llm mock and run", () => {
       [["run", "--prefill", "http://127.0.0.1:9", "--decode", "http://127.0.0.1:9"], 1, /can't be reached/],
       [["run", "--api-key-env", "SERVE_LLM_NOT_SET"], 1, /SERVE_LLM_NOT_SET .* is not set/],
       [["mock", "--jitter", "2"], 2, /Give a number from 0 to 1/],
+      [["demo", "--dashboard", "status"], 2, /Give a path that begins with a slash/],
       [["demo", "--port", "99999"], 2, /Give a port from 0 to 65535/],
       [["dmeo"], 2, /Did you mean demo/],
     ];
@@ -94,6 +95,31 @@ describe("serve-llm demo", () => {
       balanced: true,
       kv: { issued: 6, consumed: 6, unused: 0, open: 0, refused: 0 },
     });
+  });
+
+  it("serves the status page when asked, and sends requests of its own to show on it", async () => {
+    await using demo = new CliProcess([
+      "demo",
+      "--port",
+      "0",
+      "--itl-ms",
+      "0",
+      "--json",
+      "--dashboard",
+      "--rate",
+      "50",
+    ]);
+    const page = String((await demo.event("listening"))["dashboard"]);
+    expect(page).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/dashboard$/);
+    expect(await (await fetch(page)).text()).toContain("<title>serve-llm</title>");
+    const events = (await fetch(`${page}/events`)).body!.getReader();
+    const decoder = new TextDecoder();
+    let told = "";
+    while (!told.includes('"outcome":"success"'))
+      told += decoder.decode((await events.read()).value, { stream: true });
+    await events.cancel();
+    expect(await demo.end("SIGINT")).toBe(0);
+    expect(await demo.event("stopped")).toMatchObject({ balanced: true });
   });
 
   it("prints a curl line that works, and stops on Ctrl-C", async () => {

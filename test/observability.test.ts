@@ -1,3 +1,6 @@
+import { Console } from "node:console";
+import { Writable } from "node:stream";
+import { pino } from "pino";
 import { Registry } from "prom-client";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { MetricsRegistry } from "../src/observability/metric-set.ts";
@@ -158,6 +161,60 @@ describe("metrics", () => {
     expect(() => app.useMetrics(registry)).toThrow(/in use already/);
   });
 
+  it("tell of replicas, holds and ejections", async () => {
+    const { app, url, decodes } = await start({ prefills: 1 });
+    app.useMetrics();
+    await app.metrics();
+    await post(url + chatPath, chat());
+    await decodes[1]!.stop();
+    await Promise.all(Array.from({ length: 16 }, () => post(url + chatPath, chat())));
+    const text = await app.metrics();
+    const decode = 'application="default",deployment="Decode:mock-model"';
+    const prefill = 'application="default",deployment="Prefill:mock-model"';
+    const values = {
+      ejected: valueOf(text, `serve_llm_ejections_total{${decode},replica="d1"}`),
+      other: valueOf(text, `serve_llm_ejections_total{${decode},replica="d0"}`),
+      healthy: valueOf(text, `ray_serve_deployment_replica_healthy{${decode},replica="d1"}`),
+      running: valueOf(text, `serve_llm_replicas{${decode},state="RUNNING"}`),
+      queued: valueOf(text, `ray_serve_deployment_queued_queries{${decode}}`),
+      ongoing: valueOf(text, `ray_serve_replica_processing_queries{${decode},replica="d0"}`),
+      pinned: valueOf(text, `serve_llm_replica_kv_holds{${prefill},replica="p0"}`),
+      open: valueOf(text, `serve_llm_kv_holds{${own}}`),
+      share: valueOf(text, `serve_llm_handoff_share_ratio{${own}}`),
+    };
+    expect(values).toEqual({
+      ejected: 1,
+      other: 0,
+      healthy: 0,
+      running: 2,
+      queued: 0,
+      ongoing: 0,
+      pinned: 0,
+      open: 0,
+      share: 1,
+    });
+    expect(valueOf(text, `serve_llm_kv_holds_ended_total{${own},end="handed_off"}`)).toBeGreaterThanOrEqual(
+      17,
+    );
+    expect(valueOf(text, `serve_llm_request_seconds_count{${own},mode="pd",outcome="success"}`)).toBe(17);
+  });
+
+  it("hold no engine to account for what its client did wrong", async () => {
+    const { app, url } = await start({ decodes: 1, ingress: { metricsPath: "/metrics" } });
+    expect((await post(url + chatPath, chat({ max_tokens: -1 }))).status).toBe(400);
+    const story = app.explain(
+      (await post(url + chatPath, chat({ max_tokens: -1 }))).headers["x-request-id"] as string,
+    )!;
+    expect(story.legs.at(-1)).toMatchObject({ failure: "engine_response_error", clientFault: true });
+    const text = await app.metrics();
+    const replica = 'application="default",deployment="Decode:mock-model",replica="d0"';
+    expect(valueOf(text, `ray_serve_deployment_request_counter_total{${replica}}`)).toBe(2);
+    expect(
+      seriesOf(text).filter((each) => each.startsWith("ray_serve_deployment_error_counter_total")),
+    ).toEqual([]);
+    expect(seriesOf(text).filter((each) => each.startsWith("serve_llm_leg_failures_total"))).toEqual([]);
+  });
+
   it("say which engines could not be asked", async () => {
     const { app, decodes } = await start({ prefills: 1, decodes: 1 });
     await decodes[0]!.stop();
@@ -196,6 +253,30 @@ describe("a logger", () => {
     ]);
     const sinks = [lines, bad, app.status(), app.explain("good"), app.explain("bad"), await app.metrics()];
     for (const canary of canaries) expect(JSON.stringify(sinks)).not.toContain(canary);
+  });
+
+  it("may be pino or the console", async () => {
+    const written = { pino: "", console: "" };
+    const into = (name: keyof typeof written): Writable =>
+      new Writable({
+        write(chunk: Buffer, _encoding, done) {
+          written[name] += String(chunk);
+          done();
+        },
+      });
+    const loggers = { pino: pino({}, into("pino")), console: new Console(into("console")) };
+    for (const name of ["pino", "console"] as const) {
+      const { app, url } = await start({ prefills: 1, decodes: 1 });
+      app.useLogger(loggers[name], { requests: true });
+      await post(url + chatPath, chat(), { headers: { "x-request-id": `by-${name}` } });
+    }
+    expect(JSON.parse(written.pino)).toMatchObject({
+      level: 30,
+      msg: "request",
+      requestId: "by-pino",
+      mode: "pd",
+    });
+    expect(written.console).toMatch(/requestId: 'by-console'[^]*request\n$/);
   });
 
   it("is refused when a method is missing", async () => {

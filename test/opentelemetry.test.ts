@@ -74,7 +74,13 @@ afterEach(async () => {
   cluster = undefined;
 });
 
-const body = { model, messages: [{ role: "user", content: "canary-prompt" }], max_tokens: 4, stream: true };
+const body = {
+  model,
+  messages: [{ role: "user", content: "canary-prompt" }],
+  max_tokens: 4,
+  stream: true,
+  stream_options: { include_usage: true },
+};
 const traceparent = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
 
 function sent(engines: PDCluster["engines"]): unknown {
@@ -102,6 +108,9 @@ describe("traceRequests", () => {
     expect(server!.attributes).toMatchObject({
       "gen_ai.operation.name": "chat",
       "gen_ai.provider.name": "vllm",
+      "gen_ai.request.model": model,
+      "gen_ai.usage.input_tokens": expect.any(Number) as number,
+      "gen_ai.usage.output_tokens": 4,
       "serve_llm.mode": "pd",
       "serve_llm.outcome": "success",
     });

@@ -3,9 +3,8 @@ import { modelHandle } from "../ingress/model-handle.ts";
 import { ModelCatalog } from "../ingress/model-catalog.ts";
 import { OpenAiIngress } from "../ingress/openai-ingress.ts";
 import type { LLMHandle } from "../llm/llm-handle.ts";
-import type { LLMServerProtocol } from "../llm/llm-server-protocol.ts";
+import { isModelServer } from "../llm/llm-server-protocol.ts";
 import type { Application } from "../serve/application.ts";
-import type { DeploymentInstance } from "../serve/deployment-context.ts";
 import { applicationNamed } from "../serve/run.ts";
 import { configApplicationNamed } from "./run-config.ts";
 
@@ -51,12 +50,6 @@ function applicationOf(application: ApplicationReference): Application {
   const found = applicationNamed(application) ?? configApplicationNamed(application);
   if (found !== undefined) return found;
   throw invalid("application", "No application of this name runs", application);
-}
-
-function isModelServer(instance: DeploymentInstance): instance is LLMServerProtocol {
-  const { llmConfig, chat, completions, forward } = instance as Partial<LLMServerProtocol>;
-  const methods: readonly unknown[] = [chat, completions, forward];
-  return llmConfig !== undefined && methods.every((method) => typeof method === "function");
 }
 
 function invalid(path: string, message: string, received: string): ConfigurationError {

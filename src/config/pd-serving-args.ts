@@ -80,7 +80,7 @@ export function parsePDServingArgs(
   });
   const { value, given, explicitlySet, userPath } = parseConfigDetailed(schema, input, "PDServingArgs");
   const { prefillConfig, decodeConfig } = value;
-  const problems = findProblems(prefillConfig, decodeConfig);
+  const problems = pairProblems(prefillConfig, decodeConfig);
   if (problems.length > 0) {
     throw new ConfigurationError(
       "PDServingArgs",
@@ -122,8 +122,11 @@ interface Problem {
   readonly message: string;
 }
 
-/** What must hold between the sides: the same model first, then a connector on both, then that they go together. */
-function findProblems(prefill: LLMConfig, decode: LLMConfig): readonly Problem[] {
+/**
+ * What must hold between the sides and does not: the same model first, then a connector on both, then that they go
+ * together. Paths are `prefillConfig`, `decodeConfig`, or empty.
+ */
+export function pairProblems(prefill: LLMConfig, decode: LLMConfig): readonly Problem[] {
   if (prefill.modelId !== decode.modelId) {
     return [
       {

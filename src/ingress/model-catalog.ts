@@ -1,9 +1,10 @@
 import type { LLMConfig } from "../config/llm-config.ts";
 import { adapterFolder, type AdapterMetadata } from "../config/model-card.ts";
+import { describeValue } from "../config/describe-value.ts";
 import { baseModelId, modelIdFromPath } from "../config/model-id.ts";
 import { ConfigurationError } from "../errors/configuration-error.ts";
 import { RequestError } from "../errors/request-error.ts";
-import type { LLMServerProtocol } from "../llm/llm-server-protocol.ts";
+import { isModelServer, type LLMServerProtocol } from "../llm/llm-server-protocol.ts";
 import type { ListLoraAdapters } from "../llm/lora-listing.ts";
 import { servedModelCard, type ServedModelCard } from "../llm/model-card.ts";
 import type { DeploymentContext } from "../serve/deployment-context.ts";
@@ -153,6 +154,22 @@ function notFound(message: string): RequestError {
 }
 
 function serversById(models: ServedModels): ReadonlyMap<string, LLMServerProtocol> {
+  if (typeof models !== "object" || models === null || isModelServer(models)) {
+    throw invalid("Should be a list of deployments that serve models, or deployments by model id.");
+  }
+  const strange = Object.entries(models).filter(([, server]) => !isModelServer(server));
+  if (strange.length > 0) {
+    throw new ConfigurationError(
+      "OpenAiIngress",
+      strange.map(([key, server]) => ({
+        path: ["llmDeployments", Array.isArray(models) ? Number(key) : key],
+        type: "value_error",
+        message: "It serves no model",
+        expected: "what PDProxyServer, LLMServer or DPServer are bound to",
+        received: describeValue(server, ["llmDeployments", key]),
+      })),
+    );
+  }
   const entries = Array.isArray(models)
     ? (models as readonly LLMServerProtocol[]).map((server) => [server.llmConfig.modelId, server] as const)
     : Object.entries(models as Readonly<Record<string, LLMServerProtocol>>);

@@ -25,6 +25,7 @@ import { eventStreamResponse } from "./event-stream-response.ts";
 import { type ForwardedContent, noContent, readForwardedContent } from "./forwarded-content.ts";
 import { parseGenerationBody, type RequestLimits } from "./generation-request.ts";
 import { JsonBodyScan } from "./json-body.ts";
+import { readIngressOptions } from "./ingress-options.ts";
 import { errorResponse, jsonResponse, withHeaders } from "./json-response.ts";
 import { ModelCatalog, type ServedModels } from "./model-catalog.ts";
 import { modelHandle } from "./model-handle.ts";
@@ -111,24 +112,25 @@ export class OpenAiIngress implements DeploymentInstance {
   /** @throws ConfigurationError when the models, the routes, `cors`, `admin` or `metricsPath` are not usable */
   constructor(args: OpenAiIngressArguments, context: DeploymentContext) {
     this.context = context;
-    this.#models = new ModelCatalog(args.llmDeployments, args.listLoraAdapters, context);
+    const options = readIngressOptions(args, context.warn);
+    this.#models = new ModelCatalog(args.llmDeployments, options.listLoraAdapters, context);
     this.#bodyLimits = {
-      maxBytes: args.maxBodyBytes ?? 32 * 1024 * 1024,
-      timeoutMs: args.bodyTimeoutMs ?? 60_000,
+      maxBytes: options.maxBodyBytes,
+      timeoutMs: options.bodyTimeoutMs,
       clock: context.clock,
       warn: context.warn,
     };
-    this.#requestLimits = args.limits;
-    this.#cors = args.cors === undefined ? undefined : new CorsPolicy(args.cors);
-    this.#routeHeader = args.routeHeader === true;
-    this.#sessionKey = sessionKeyReader(args, readEnvironment().sessionIdHeader);
+    this.#requestLimits = options.limits;
+    this.#cors = options.cors === undefined ? undefined : new CorsPolicy(options.cors);
+    this.#routeHeader = options.routeHeader;
+    this.#sessionKey = sessionKeyReader(options, readEnvironment().sessionIdHeader);
     const { routes } = this.constructor as typeof OpenAiIngress;
-    this.#admin = args.admin === undefined ? undefined : new AdminCalls(args.admin, context.clock);
+    this.#admin = options.admin === undefined ? undefined : new AdminCalls(options.admin, context.clock);
     this.#table = new RouteTable({
       ...(this.#admin === undefined ? withoutUnguarded(routes) : { ...adminRoutes, ...routes }),
-      ...(args.metricsPath === undefined ? {} : { metrics: metricsRoute(args.metricsPath) }),
+      ...(options.metricsPath === undefined ? {} : { metrics: metricsRoute(options.metricsPath) }),
     });
-    if (args.metricsPath !== undefined) context.metrics?.enable();
+    if (options.metricsPath !== undefined) context.metrics?.enable();
   }
 
   /** Answers one HTTP request. Never rejects: errors are answers. */

@@ -26,3 +26,10 @@ export interface LLMServerProtocol extends DeploymentInstance {
   /** Throws when it can't serve. */
   checkHealth(): void;
 }
+
+/** Whether a deployment serves a model: by its methods, since classes of one's own need not extend ours. */
+export function isModelServer(value: unknown): value is LLMServerProtocol {
+  const { llmConfig, chat, completions, forward } = (value ?? {}) as Partial<LLMServerProtocol>;
+  const methods: readonly unknown[] = [chat, completions, forward];
+  return llmConfig !== undefined && methods.every((method) => typeof method === "function");
+}

@@ -38,6 +38,7 @@ import {
   resolvePDProxyOptions,
 } from "./pd-proxy-options.ts";
 import { Prewarm } from "./prewarm.ts";
+import { checkSides } from "./pd-proxy-sides.ts";
 import { RetryBudget } from "./retry-budget.ts";
 import { decodeOnly, sequentialHandoff } from "./sequential-handoff.ts";
 import { StrandedKv } from "./stranded-kv.ts";
@@ -80,6 +81,7 @@ export class PDProxyServer implements LLMServerProtocol {
 
   constructor(args: PDProxyServerArguments, context: DeploymentContext) {
     const { prefillServer, decodeServer, ...options } = args;
+    checkSides({ prefillServer, decodeServer }, context.name);
     this.context = context;
     this.#prefill = prefillServer;
     this.#decode = decodeServer;

@@ -18,7 +18,7 @@ export interface ApplicationGraph {
  * Makes one instance of every node, callees first. A node that several others use is made once.
  *
  * @param nodeOf tells the applications among the arguments from ordinary values
- * @throws ConfigurationError when two different nodes have one name
+ * @throws ConfigurationError when two different nodes have one name, or one can't be made; it names the node
  */
 export function buildGraph(
   root: ApplicationNode,
@@ -34,7 +34,10 @@ export function buildGraph(
     const { name, deployedClass, options, args } = node;
     const resolved = resolve(args);
     if (instances.has(name)) throw duplicateName(name);
-    const instance = new deployedClass(resolved as never, { name, options, ...environment });
+    const instance = named(
+      name,
+      () => new deployedClass(resolved as never, { name, options, ...environment }),
+    );
     instances.set(name, instance);
     made.set(node, instance);
     return instance;
@@ -77,6 +80,22 @@ export async function engineMetricsOf(
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;
+}
+
+/** What goes wrong while a node is made says which node it is. */
+function named<Instance>(name: string, make: () => Instance): Instance {
+  try {
+    return make();
+  } catch (error) {
+    const subject = `Deployment "${name}"`;
+    if (!(error instanceof ConfigurationError)) {
+      const message = error instanceof Error ? error.message : String(error);
+      const issue = { path: [], message: `It could not be made: ${message}`, type: "value_error" };
+      throw new ConfigurationError(subject, [issue], { cause: error });
+    }
+    if (error.message.includes(JSON.stringify(name))) throw error;
+    throw new ConfigurationError(subject, error.issues, { cause: error });
+  }
 }
 
 function duplicateName(name: string): ConfigurationError {

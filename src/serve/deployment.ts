@@ -1,5 +1,6 @@
 import { parseDeploymentOptions } from "../config/deployment-options.ts";
 import { readDeploymentOptions } from "../config/llm-config-schema.ts";
+import { describeValue } from "../config/describe-value.ts";
 import { ConfigurationError } from "../errors/configuration-error.ts";
 import { Application } from "./application.ts";
 import type { DeployableClass, DeploymentInstance } from "./deployment-context.ts";
@@ -9,13 +10,15 @@ export type BindArguments<Arguments> = {
   readonly [Key in keyof Arguments]: Bindable<Arguments[Key]>;
 };
 
-type Bindable<Value> = Value extends DeploymentInstance
-  ? Application<Value> | Value
-  : Value extends readonly (infer Item)[]
-    ? readonly Bindable<Item>[]
-    : Value extends ReadonlyMap<string, infer Item>
-      ? ReadonlyMap<string, Bindable<Item>>
-      : Value;
+type Bindable<Value> = Value extends readonly (infer Item)[]
+  ? readonly Bindable<Item>[]
+  : Value extends ReadonlyMap<string, infer Item>
+    ? ReadonlyMap<string, Bindable<Item>>
+    : Value extends Readonly<Record<string, infer Item extends DeploymentInstance>>
+      ? Readonly<Record<string, Bindable<Item>>>
+      : Value extends DeploymentInstance
+        ? Application<Value> | Value
+        : Value;
 
 /** Options of a deployment: Ray's `@serve.deployment` options in camelCase, and `name`. */
 export type DeploymentInit = Readonly<Record<string, unknown>> & { readonly name?: string | undefined };
@@ -63,6 +66,17 @@ export class Deployment<Arguments, Instance extends DeploymentInstance> {
 
   /** The node of an application graph: this deployment with its arguments, of which some may be other nodes. */
   bind(args: BindArguments<Arguments>): Application<Instance> {
+    if (typeof args !== "object" || args === null) {
+      throw new ConfigurationError(`Deployment "${this.name}"`, [
+        {
+          path: ["bind"],
+          message: "Arguments are given as one object",
+          type: "dict_type",
+          expected: "for example bind({ llmDeployments: [server] })",
+          received: describeValue(args, ["bind"]),
+        },
+      ]);
+    }
     return new Application<Instance>({
       name: this.name,
       deployedClass: this.deployedClass,

@@ -6,6 +6,7 @@ import {
   buildLlmDeployment,
   buildPdOpenaiApp,
   ConfigurationError,
+  type DisaggregationContext,
   type DisaggregationDecision,
   editRequest,
   LLMConfig,
@@ -278,9 +279,9 @@ describe("a proxy of one's own", () => {
       return editRequest(request, { set: { temperature: 0, n: 1 }, remove: ["logit_bias"] });
     }
 
-    protected override decide(request: LLMRequest): DisaggregationDecision {
-      const skips = request.sessionId === "short";
-      return skips ? { mode: "decode-only", reason: "custom" } : super.decide(request);
+    protected override decide(context: DisaggregationContext): DisaggregationDecision {
+      const skips = context.request.sessionId === "short";
+      return skips ? { mode: "decode-only", reason: "custom" } : super.decide(context);
     }
   }
 

@@ -53,6 +53,14 @@ const examples: Readonly<Record<string, Example>> = {
       `answered: ${answer}`,
     ],
   },
+  "autoscaling.ts": {
+    prints: [
+      "Decode:llama-8b wants 3",
+      "Prefill:llama-8b wants 1",
+      "none failed",
+      "All engines are stopped.",
+    ],
+  },
   "custom-router.ts": { prints: ["prefills in zone a, zone b: 0, 4"] },
   "custom-connector.ts": { prints: ["both sides were told the same key: true"] },
   "tenants.ts": {

@@ -79,7 +79,7 @@ export async function giveValues({ prefill, decode }: GivenEngines): Promise<voi
  * Puts engines and ports that are there in the place of those that a snippet names: hosts that begin with `p`, and
  * ports from 8100, are prefill's; hosts that begin with `d`, and ports from 8200, are decode's.
  */
-export function withRealAddresses(code: string, { prefill, decode }: GivenEngines, freePort: number): string {
+export function withRealAddresses(code: string, { prefill, decode }: GivenEngines): string {
   return code
     .replaceAll(/http:\/\/([a-z0-9][\w.-]*):(\d+)/g, (url, host: string, port: string) => {
       const pool =
@@ -91,5 +91,5 @@ export function withRealAddresses(code: string, { prefill, decode }: GivenEngine
       const index = Number(/(\d)\D*$/.exec(host)?.[1] ?? 0) % 2;
       return pool[index]?.url ?? url;
     })
-    .replaceAll(/(listen\(|port: )\d+/g, `$1${freePort}`);
+    .replaceAll(/(listen\(|serve\.run\([^)]*port: )\d+/g, "$10");
 }

@@ -5,6 +5,7 @@ import express, { type Express } from "express";
 
 import { buildPdOpenaiApp } from "../src/builders/build-pd-openai-app.ts";
 import type { OpenAiIngress, OpenAiIngressArguments } from "../src/ingress/openai-ingress.ts";
+import type { Clock } from "../src/internal/clock.ts";
 import type { Application } from "../src/serve/application.ts";
 import { MockVLLMEngine, type JournalEntry, type MockVLLMEngineOptions } from "../src/testing/index.ts";
 
@@ -35,6 +36,7 @@ export interface PDFixture extends AsyncDisposable {
 const kvTransfer = { kv_transfer_config: { kv_connector: "NixlConnector", kv_role: "kv_both" } };
 
 export interface FixtureOptions {
+  readonly clock?: Clock | undefined;
   readonly ingress?: Omit<OpenAiIngressArguments, "llmDeployments">;
   readonly ingressCls?: typeof OpenAiIngress;
   readonly client?: Readonly<Record<string, unknown>>;
@@ -60,6 +62,7 @@ export async function pdFixture(options: FixtureOptions = {}): Promise<PDFixture
       ...(options.ingressCls === undefined ? {} : { ingressCls: options.ingressCls }),
     },
   } as never);
+  if (options.clock !== undefined) app.withEnvironment({ clock: options.clock });
   return {
     prefill,
     decode,

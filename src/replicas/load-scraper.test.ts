@@ -62,7 +62,7 @@ describe("LoadScraper", () => {
     clock.advance(100);
     scraper.sync([scraped]);
     await scraper.scrapeNow();
-    expect(scraped.engineLoad).toEqual({ running: 3, waiting: 2, kvCacheUsage: 0.25, atMs: 100 });
+    expect(scraped.engineLoad).toEqual({ others: 5, running: 3, waiting: 2, kvCacheUsage: 0.25, atMs: 100 });
     const dueMs = clock.nextTimerMs!;
     expect(dueMs).toBeGreaterThan(100 + 8_000);
     expect(dueMs).toBeLessThan(100 + 9_500);
@@ -111,7 +111,7 @@ describe("LoadScraper", () => {
     const scraped = replica(engine.url);
     scraper.sync([scraped]);
     await scraper.scrapeNow();
-    expect(scraped.engineLoad).toEqual({ running: 0, waiting: 0, kvCacheUsage: 0, atMs: 0 });
+    expect(scraped.engineLoad).toEqual({ others: 0, running: 0, waiting: 0, kvCacheUsage: 0, atMs: 0 });
     engine.injectFault({ match: { path: "/metrics" }, fault: { kind: "stallBeforeHeaders" } });
     const hung = scraper.scrapeNow();
     await scraper.stop();

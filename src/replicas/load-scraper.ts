@@ -2,6 +2,7 @@ import type { CancelToken } from "../internal/cancel-token.ts";
 import type { Clock } from "../internal/clock.ts";
 import type { Random } from "../internal/random.ts";
 import { engineLoadFromMetrics, parsePrometheusText } from "../protocol/prometheus-text.ts";
+import { smoothedOthers } from "../routing/replica-load.ts";
 import { engineGet } from "./engine-get.ts";
 import { ranksByServer } from "./rank-groups.ts";
 import { ReplicaRounds } from "./replica-rounds.ts";
@@ -80,7 +81,8 @@ export class LoadScraper {
     for (const rank of this.#ranks.get(replica) ?? [replica]) {
       const gauges = engineLoadFromMetrics(samples, rank.place);
       if (gauges === undefined) continue;
-      rank.engineLoad = { ...gauges, atMs: clock.now() };
+      const report = { ...gauges, atMs: clock.now() };
+      rank.engineLoad = { ...report, others: smoothedOthers(report, rank.inFlight, rank.engineLoad) };
       reported = true;
     }
     if (reported) return;

@@ -1,5 +1,6 @@
 import { adapterTiers } from "./adapter-tiers.ts";
 import { HashRing } from "./hash-ring.ts";
+import { replicaLoad } from "./replica-load.ts";
 import type { PendingRequest, ReplicaView, RequestRouter, RequestRouterContext } from "./request-router.ts";
 import { kwargNumber, rejectUnknownKwargs } from "./router-kwargs.ts";
 import { TierIndex } from "./tier-index.ts";
@@ -17,10 +18,13 @@ const boundFloor = 8;
  * Keyword arguments:
  * - `num_virtual_nodes` (100): points of each replica on the ring.
  * - `num_fallback_replicas` (2): how many more replicas a key may go to when its owner is full.
- * - `load_factor` (ours, 1.25; 0 turns it off): a replica with more than so many times the average of requests in
- *   flight (and more than 8) comes after the others (consistent hashing with bounded loads).
+ * - `load_factor` (ours, 1.25; 0 turns it off): a replica with more than so many times the average of requests
+ *   (and more than 8) comes after the others (consistent hashing with bounded loads).
  */
 export class ConsistentHashRouter implements RequestRouter {
+  /** Others' requests count, too, or several processes would each think that a hot key's owner has time. */
+  readonly usesEngineLoad: boolean;
+  readonly #now: () => number;
   readonly #virtualNodes: number;
   readonly #fallbackReplicas: number;
   readonly #loadFactor: number;
@@ -46,6 +50,8 @@ export class ConsistentHashRouter implements RequestRouter {
       message: "num_fallback_replicas must be a non-negative int, got {value}",
     });
     this.#loadFactor = kwargNumber(name, kwargs, "load_factor", { default: 1.25 });
+    this.usesEngineLoad = this.#loadFactor > 0;
+    this.#now = () => context.now();
   }
 
   chooseReplicas(
@@ -72,7 +78,8 @@ export class ConsistentHashRouter implements RequestRouter {
       if (!ids.every((id) => this.#ringIds.has(id))) this.updateReplicas(tier);
       this.#checked = tier;
     }
-    const bound = this.#bound(tier);
+    const now = this.#now();
+    const bound = this.#bound(tier, now);
     const seen = new Set<ReplicaView>();
     const within: ReplicaView[] = [];
     const beyond: ReplicaView[] = [];
@@ -80,15 +87,15 @@ export class ConsistentHashRouter implements RequestRouter {
       const replica = byId.get(id);
       if (replica === undefined || seen.has(replica)) return false;
       seen.add(replica);
-      (replica.inFlight < bound ? within : beyond).push(replica);
+      (replicaLoad(replica, now) < bound ? within : beyond).push(replica);
       return within.length > this.#fallbackReplicas || seen.size === byId.size;
     });
     return [...within, ...beyond].slice(0, this.#fallbackReplicas + 1);
   }
 
-  #bound(tier: readonly ReplicaView[]): number {
+  #bound(tier: readonly ReplicaView[], now: number): number {
     if (this.#loadFactor === 0) return Number.POSITIVE_INFINITY;
-    const total = tier.reduce((sum, replica) => sum + replica.inFlight, 1);
+    const total = tier.reduce((sum, replica) => sum + replicaLoad(replica, now), 1);
     return Math.max(boundFloor, Math.ceil((this.#loadFactor * total) / tier.length));
   }
 }

@@ -1,6 +1,6 @@
 import { adapterTiers } from "./adapter-tiers.ts";
 import { PowerOfTwoRouter } from "./power-of-two-router.ts";
-import { defaultLoadMaxAgeMs } from "./replica-load.ts";
+import { defaultLoadMaxAgeMs, replicaLoad } from "./replica-load.ts";
 import type { PendingRequest, ReplicaView, RequestRouter, RequestRouterContext } from "./request-router.ts";
 import { kwargNumber, rejectUnknownKwargs } from "./router-kwargs.ts";
 
@@ -57,10 +57,20 @@ export class KvPressureRouter implements RequestRouter {
     return [...this.#byLoad.rankTier(calm), byUsage];
   }
 
+  /**
+   * Judges by the report, brought up to date by our own requests since: an engine that everybody left because it was
+   * full a moment ago must not stay empty until its next report.
+   */
   #isPressed(replica: ReplicaView, now: number): boolean {
     const reported = replica.engineLoad;
     if (reported === undefined || now - reported.atMs > this.#loadMaxAgeMs) return false;
-    return reported.kvCacheUsage >= this.#kvUsageLimit || reported.waiting > this.#waitingLimit;
+    const before = reported.running + reported.waiting;
+    const since = replicaLoad(replica, now, this.#loadMaxAgeMs) - before;
+    const left = since < 0 && before > 0 ? Math.max(0, before + since) / before : 1;
+    return (
+      reported.kvCacheUsage * left >= this.#kvUsageLimit ||
+      reported.waiting + Math.min(0, since) > this.#waitingLimit
+    );
   }
 }
 

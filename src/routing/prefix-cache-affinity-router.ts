@@ -17,8 +17,9 @@ const noMatch = { rate: 0, holders: [] } as const;
  * `ray.serve.llm.request_router.PrefixCacheAffinityRouter`.
  *
  * Keyword arguments, Ray's names:
- * - `imbalanced_threshold` (default 10; Ray 2.58: infinity, its docs: 10): with a wider gap between the most and
- *   the least loaded candidate, in requests, load decides alone.
+ * - `imbalanced_threshold` (default 10; Ray 2.58: infinity, its docs: 10): when the preferred replicas are
+ *   busier than the least busy candidate by more requests than this, load decides alone. Ray compares the busiest and
+ *   the least busy of all.
  * - `match_rate_threshold` (0.1): with a smaller part of the prompt known, the replica with the fewest characters
  *   in the tree gets it.
  * - `do_eviction` (default true; Ray: false, and the tree grows for ever), `eviction_threshold_chars` (400 000 a
@@ -112,16 +113,23 @@ export class PrefixCacheAffinityRouter implements RequestRouter {
   #rank(tier: readonly ReplicaView[], text: string): readonly (readonly ReplicaView[])[] {
     if (tier.length === 0) return [];
     const now = this.#now();
-    const group = this.#preferred(tier, text, now);
-    if (group.length === 0) return this.#fallback.rankTier(tier);
+    const group = this.#preferred(tier, text);
+    if (group.length === 0 || this.#isOverloaded(group, tier, now)) return this.#fallback.rankTier(tier);
     const sorted = byLoad(group, now);
     if (sorted.some(hasFreeSlot)) return [sorted];
     const preferred = new Set(group);
     return [sorted, ...this.#fallback.rankTier(tier.filter((replica) => !preferred.has(replica)))];
   }
 
-  #preferred(tier: readonly ReplicaView[], text: string, now: number): readonly ReplicaView[] {
-    if (loadGap(tier, now) > this.#imbalancedThreshold) return [];
+  /**
+   * True when the preferred group is busier than the least busy candidate by more than the threshold. Ray looks at the
+   * gap between the busiest and the least busy of all, and then leaves also those favourites that have time.
+   */
+  #isOverloaded(group: readonly ReplicaView[], tier: readonly ReplicaView[], now: number): boolean {
+    return leastLoad(group, now) - leastLoad(tier, now) > this.#imbalancedThreshold;
+  }
+
+  #preferred(tier: readonly ReplicaView[], text: string): readonly ReplicaView[] {
     const { ids, byId } = this.#index.of(tier);
     const { matchedLength, tenants } = this.#tree.match(text, ids);
     const rate = matchedLength === 0 ? 0 : matchedLength / codePointCount(text);
@@ -132,15 +140,13 @@ export class PrefixCacheAffinityRouter implements RequestRouter {
   }
 }
 
-function loadGap(replicas: readonly ReplicaView[], now: number): number {
+function leastLoad(replicas: readonly ReplicaView[], now: number): number {
   let least = Number.POSITIVE_INFINITY;
-  let most = 0;
   for (const replica of replicas) {
     const load = replicaLoad(replica, now, defaultLoadMaxAgeMs);
     if (load < least) least = load;
-    if (load > most) most = load;
   }
-  return most - least;
+  return least;
 }
 
 function refuse(

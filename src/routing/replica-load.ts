@@ -1,4 +1,4 @@
-import type { ReplicaView } from "./request-router.ts";
+import type { EngineLoad, ReplicaView } from "./request-router.ts";
 
 /**
  * Milliseconds after which a scraped load says nothing any more. Ray's
@@ -6,12 +6,34 @@ import type { ReplicaView } from "./request-router.ts";
  */
 export const defaultLoadMaxAgeMs = 10_000;
 
+/** Milliseconds over which reports are averaged. */
+const smoothingMs = 30_000;
+
 /**
- * How busy a replica is, in requests: what this process has on it, plus what the engine itself reported running
- * and waiting, as long as that report is fresh.
+ * How many requests of other processes an engine has, from one report to the next: what it reported beyond our own,
+ * averaged over half a minute. A single report is old before the next comes; what several have in common lasts.
  *
- * The sum counts our own requests twice where the report includes them. That is deliberate: it moves with every
- * request of ours, so that a burst between two reports does not all go to the replica that looked idle.
+ * @param report what the engine said, and when
+ * @param ownInFlight requests this process had on it then
+ * @param before the report before this one; undefined for the first
+ */
+export function smoothedOthers(
+  report: EngineLoad,
+  ownInFlight: number,
+  before: EngineLoad | undefined,
+): number {
+  const now = report.running + report.waiting - ownInFlight;
+  if (before?.others === undefined) return now;
+  const weight = 1 - Math.exp((before.atMs - report.atMs) / smoothingMs);
+  return before.others + weight * (now - before.others);
+}
+
+/**
+ * How busy a replica is, in requests: what this process has on it, which it knows at every moment, plus what others
+ * have on it, as long as its engine's last report is fresh.
+ *
+ * Our own requests are never taken from a report: it is seconds old, and whoever believes it runs in a herd to what
+ * was idle then. Where nobody else sends to the engines, reports change nothing.
  */
 export function replicaLoad(
   replica: ReplicaView,
@@ -20,7 +42,8 @@ export function replicaLoad(
 ): number {
   const reported = replica.engineLoad;
   if (reported === undefined || nowMs - reported.atMs > maxAgeMs) return replica.inFlight;
-  return replica.inFlight + reported.running + reported.waiting;
+  const others = reported.others ?? reported.running + reported.waiting;
+  return others > 0 ? replica.inFlight + others : replica.inFlight;
 }
 
 /** True when the replica may take one more request. */

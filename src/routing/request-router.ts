@@ -30,6 +30,8 @@ export interface EngineLoad {
   readonly kvCacheUsage: number;
   /** {@link Clock.now} when it was read. */
   readonly atMs: number;
+  /** How many of its requests are other processes', smoothed: see {@link smoothedOthers}. @default all of them */
+  readonly others?: number | undefined;
 }
 
 /** The request a replica is sought for. */

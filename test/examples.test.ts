@@ -63,6 +63,9 @@ const examples: Readonly<Record<string, Example>> = {
   },
   "custom-router.ts": { prints: ["prefills in zone a, zone b: 0, 4"] },
   "custom-connector.ts": { prints: ["both sides were told the same key: true"] },
+  "several-routers/main.ts": {
+    prints: ["12 of 12 conversations stayed on one prefill engine over both routers"],
+  },
   "tenants.ts": {
     prints: [`answered: ${answer}`, "nobody's: 401", "key-of-trial: 429", "still running: 0"],
   },

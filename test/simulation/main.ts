@@ -25,7 +25,7 @@ function draw(name: string, plot: LinePlot): void {
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, `${name}.svg`), drawLines(plot));
   for (const { name: line, values } of plot.lines)
-    console.log(name.padEnd(10), line.padEnd(24), values.map((value) => value.toFixed(3)).join("  "));
+    process.stdout.write(`${[name, line, ...values.map((value) => value.toFixed(3))].join("  ")}\n`);
 }
 
 const xTitle = "processes that choose";

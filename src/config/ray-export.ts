@@ -81,7 +81,14 @@ export function builderArgumentsForRay(
 }
 
 /** Arguments of this library's own ingress, which Ray's would not take. */
-const ingressAdditions = new Set(["maxBodyBytes", "bodyTimeoutMs", "limits", "cors", "listLoraAdapters"]);
+const ingressAdditions = new Set([
+  "maxBodyBytes",
+  "bodyTimeoutMs",
+  "limits",
+  "mediaHosts",
+  "cors",
+  "listLoraAdapters",
+]);
 
 function classConfig(value: unknown): unknown {
   if (!isPlainObject(value)) return value;

@@ -1,6 +1,7 @@
 import type { FormRules, JsonRules } from "./body-rules.ts";
 import { parseFormBody } from "./form-body.ts";
 import { type JsonBodyScan, parseJsonBody } from "./json-body.ts";
+import type { MediaPolicy } from "./media-policy.ts";
 
 /** What the ingress knows of a body that goes to an engine as it came. */
 export interface ForwardedContent {
@@ -27,18 +28,21 @@ export const noContent: ForwardedContent = {
  *
  * @param contentType of a form, with its boundary
  * @param scan that has seen a JSON body arrive
- * @throws RequestError 400 naming every field at fault
+ * @param media says which URLs it may have; all when left out
+ * @throws RequestError 400 naming every field at fault, or a URL that is not allowed
  */
 export async function readForwardedContent(
   bytes: Uint8Array,
   contentType: string,
   rules: JsonRules | FormRules,
   scan?: JsonBodyScan,
+  media?: MediaPolicy,
 ): Promise<ForwardedContent> {
   if (rules.kind === "form") {
     return { ...(await parseFormBody(bytes, contentType, rules)), priority: 0, contentType, bytes };
   }
   const { body, model, stream, priority } = parseJsonBody(bytes, rules, scan);
+  media?.check(body);
   return { model, stream, priority, contentType: "application/json", bytes: body.bytes };
 }
 

@@ -45,6 +45,7 @@ const shape = {
       maxAgeS: optional(number({ atLeast: 0 })),
     }),
   ),
+  mediaHosts: optional(anything()),
   listLoraAdapters: optional(anything()),
   metricsPath: optional(anything()),
   routeHeader: withDefault(boolean(), false),

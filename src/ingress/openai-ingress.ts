@@ -26,6 +26,7 @@ import { type ForwardedContent, noContent, readForwardedContent } from "./forwar
 import { parseGenerationBody, type RequestLimits } from "./generation-request.ts";
 import { JsonBodyScan } from "./json-body.ts";
 import { readIngressOptions } from "./ingress-options.ts";
+import { type MediaHosts, MediaPolicy } from "./media-policy.ts";
 import { errorResponse, jsonResponse, withHeaders } from "./json-response.ts";
 import { ModelCatalog, type ServedModels } from "./model-catalog.ts";
 import { modelHandle } from "./model-handle.ts";
@@ -46,6 +47,8 @@ export interface OpenAiIngressArguments extends SessionKeyOptions {
   readonly bodyTimeoutMs?: number | undefined;
   /** What one request may ask for. @default no limits */
   readonly limits?: RequestLimits | undefined;
+  /** Hosts from which engines may be told to fetch media. @default names that look public */
+  readonly mediaHosts?: MediaHosts | undefined;
   /** Which web pages may call from a browser. @default none: no CORS header is sent */
   readonly cors?: CorsOptions | undefined;
   /** Finds the LoRA adapters that `GET /v1/models` shows. @default adapters are served but not listed */
@@ -101,6 +104,7 @@ export class OpenAiIngress implements DeploymentInstance {
   readonly #bodyLimits: BodyLimits;
   readonly #requestLimits: RequestLimits | undefined;
   readonly #admin: AdminCalls | undefined;
+  readonly #media: MediaPolicy;
   readonly #routeHeader: boolean;
   readonly #sessionKey: SessionKeyReader;
 
@@ -121,6 +125,7 @@ export class OpenAiIngress implements DeploymentInstance {
       warn: context.warn,
     };
     this.#requestLimits = options.limits;
+    this.#media = new MediaPolicy(options.mediaHosts);
     this.#cors = options.cors === undefined ? undefined : new CorsPolicy(options.cors);
     this.#routeHeader = options.routeHeader;
     this.#sessionKey = sessionKeyReader(options, readEnvironment().sessionIdHeader);
@@ -272,6 +277,7 @@ export class OpenAiIngress implements DeploymentInstance {
       scan.advance(arrived),
     );
     const { model, ...parsed } = parseGenerationBody(bytes, method, this.#requestLimits, scan);
+    this.#media.check(parsed.body);
     const server = this.serverFor(model);
     request.cancel.throwIfCancelled();
     const response = await server[method]({
@@ -312,7 +318,7 @@ export class OpenAiIngress implements DeploymentInstance {
     const scan = new JsonBodyScan();
     const onProgress = rules.kind === "json" ? (arrived: Uint8Array) => scan.advance(arrived) : undefined;
     const bytes = await readRequestBody(request, rules.kind, this.#bodyLimits, onProgress);
-    return readForwardedContent(bytes, request.header("content-type") ?? "", rules, scan);
+    return readForwardedContent(bytes, request.header("content-type") ?? "", rules, scan, this.#media);
   }
 }
 

@@ -1,5 +1,4 @@
 import type { EngineErrorOrigin } from "../errors/engine-error.ts";
-import { EngineResponseError } from "../errors/engine-response-error.ts";
 import { EngineStreamError } from "../errors/engine-stream-error.ts";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { ByteSink, ByteSource } from "../internal/byte-stream.ts";
@@ -23,6 +22,7 @@ import { CallWatchdog, type DecodeTimeouts } from "./call-watchdog.ts";
 import { completeAnswer } from "./complete-answer.ts";
 import { engineErrorResponse } from "./engine-error-response.ts";
 import { scrubEvents } from "./event-scrubber.ts";
+import { endError, isWhole } from "./stream-end.ts";
 import type { LLMResponse } from "./llm-response.ts";
 import type { PromptDetails } from "./prompt-usage.ts";
 
@@ -241,8 +241,8 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
         : startOfEvent(events, endsAt - seenBefore, withinEvent);
     this.#forward(events.subarray(0, end));
     if (this.#state !== "holding" && this.#state !== "flowing") return;
-    if (sawDone && this.#isWhole) this.#finishAnswer(undefined);
-    else this.#exchange!.abort(this.#endError());
+    if (sawDone && isWhole(this.#monitor)) this.#finishAnswer(undefined);
+    else this.#exchange!.abort(endError(this.#monitor, this.#init.origin));
   }
 
   #forward(events: Uint8Array): void {
@@ -286,8 +286,8 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
       // The last event may lack its blank line; what was cut short is not for the client.
       if (this.#monitor.endsAt === undefined) this.#forward(Buffer.concat([rest, Buffer.from("\n\n")]));
     }
-    if (this.#isWhole && this.#state === "flowing") this.#finishAnswer("success");
-    else this.#fail(this.#endError());
+    if (isWhole(this.#monitor) && this.#state === "flowing") this.#finishAnswer("success");
+    else this.#fail(endError(this.#monitor, this.#init.origin));
   }
 
   /** Sends the end of a whole answer. Without an outcome the engine's connection is still to end by itself. */
@@ -300,21 +300,6 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
       this.#sink.end();
     }
     if (outcome !== undefined) this.#settle(outcome);
-  }
-
-  /** True when every choice is finished and nothing was wrong. */
-  get #isWhole(): boolean {
-    const { error, malformed, brokeOff, isComplete } = this.#monitor;
-    return isComplete && error === undefined && !malformed && !brokeOff;
-  }
-
-  /** What is wrong with an answer that is over: the engine's own error event, or how its stream ended. */
-  #endError(): ServeLLMError {
-    const { error, errorStatus, malformed, brokeOff, sawContent } = this.#monitor;
-    const { origin } = this.#init;
-    if (error !== undefined) return new EngineResponseError(origin, errorStatus ?? 500, error);
-    if (malformed) return new EngineStreamError(origin, "malformed");
-    return new EngineStreamError(origin, brokeOff || sawContent ? "truncated" : "swallowed");
   }
 
   #fail(error: ServeLLMError): void {

@@ -7,6 +7,7 @@ const knownCodes: ReadonlySet<string> = new Set([
   "invalid_request",
   "field_not_allowed",
   "limit_exceeded",
+  "media_not_allowed",
   "model_not_found",
   "unknown_route",
   "method_not_allowed",

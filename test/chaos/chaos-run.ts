@@ -3,6 +3,7 @@ import { seededRandom } from "../../src/testing/index.ts";
 import type { KvHoldCounts } from "../../src/llm/kv-holds.ts";
 import { model, type PDCluster, startPDCluster } from "../support/pd-cluster.ts";
 import { randomFault } from "./chaos-faults.ts";
+import { PoolChanges } from "./pool-changes.ts";
 import { type ChaosVerdict, randomRequest, sendAndJudge } from "./chaos-request.ts";
 
 export interface ChaosOptions {
@@ -22,14 +23,18 @@ export interface ChaosReport {
   readonly explicitErrors: number;
   readonly aborted: number;
   readonly faults: number;
+  /** Engines that came back under their address with a new engine id. */
   readonly restarts: number;
+  /** Replicas drained, cut off, replaced or brought back by hand. */
+  readonly poolChanges: number;
   readonly retriedHandles: number;
   readonly holds: KvHoldCounts;
   readonly problems: readonly string[];
 }
 
 /**
- * Drives an application on mock engines through seeded faults, restarts and clients that leave, and checks what must
+ * Drives an application on mock engines through seeded faults, restarts, changes of its pools and clients that leave,
+ * and checks what must
  * hold whatever happens: every answer is right or an explicit error, and everything that was opened is closed.
  */
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
@@ -53,7 +58,9 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
       unavailableTimeoutMs: 500,
     },
     environment: { random },
+    proxy: { onStranded: random.next() < 0.5 ? "wait" : "release-handoff" },
   });
+  const pools = new PoolChanges(cluster, model);
   const problems: string[] = [];
   const counts = { right: 0, explicitErrors: 0, aborted: 0, faults: 0, restarts: 0 };
   let next = 0;
@@ -75,6 +82,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
         counts.restarts += 1;
         restarting = restarting.then(() => engine.restart());
       }
+      if (random.next() < 0.02) pools.change(random);
       const verdict = await sendAndJudge(cluster.url, randomRequest(random, model));
       count(verdict, number);
     }
@@ -88,6 +96,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
 
   await Promise.all(Array.from({ length: concurrency }, worker));
   await restarting;
+  await pools.restore();
   for (const engine of cluster.engines) engine.clearFaults();
   problems.push(...(await checkQuiescence(cluster, halfOpen)));
   const holds = holdCounts(cluster);
@@ -99,7 +108,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   for (const engine of cluster.engines) {
     if (engine.openSockets > 0) problems.push(`${engine.openSockets} sockets left on ${engine.options.role}`);
   }
-  return { seed, requests, ...counts, retriedHandles, holds, problems };
+  return { seed, requests, ...counts, poolChanges: pools.count, retriedHandles, holds, problems };
 }
 
 /** Nothing is under way any more: every account must be at zero. */
@@ -117,6 +126,8 @@ async function checkQuiescence(cluster: PDCluster, halfOpen: number): Promise<re
     for (const replica of deployment.replicas) {
       if (replica.inFlight !== 0) problems.push(`${name}#${replica.id} has ${replica.inFlight} in flight`);
     }
+    const leaving = deployment.replicas.filter(({ state }) => state === "STOPPING").length;
+    if (leaving !== 0) problems.push(`${name} has ${leaving} replicas that do not go away`);
     if (deployment.queued !== 0) problems.push(`${name} has ${deployment.queued} queued`);
   }
   const { opened, open, ended } = holdCounts(cluster);

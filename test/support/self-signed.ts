@@ -1,0 +1,21 @@
+/** A certificate that nobody signed, for `localhost` and 127.0.0.1, and its key: for tests on loopback only. */
+export const selfSigned = {
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgvo9rG12NFVhx+7Ev
+FEtsno07w5BbynK07EPvuPbZyOahRANCAAQswR53yPNH7E6EjA7W7J/q0uOvSkDI
+JjZqS+jdRoCdkas3XL+kJUxHc8dFMf9Kby8vbzNiXNveiv1k+f9BMlzV
+-----END PRIVATE KEY-----
+`,
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBmjCCAUGgAwIBAgIUV1zNYMK8+RKmekZBpVGO/Dn8YOwwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNTE0MjAxOFoYDzIxMjYxMTAx
+MTQyMDE4WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAQswR53yPNH7E6EjA7W7J/q0uOvSkDIJjZqS+jdRoCdkas3XL+kJUxH
+c8dFMf9Kby8vbzNiXNveiv1k+f9BMlzVo28wbTAdBgNVHQ4EFgQUoDe0CW/TRiwm
+HtdCQmTgmgjP014wHwYDVR0jBBgwFoAUoDe0CW/TRiwmHtdCQmTgmgjP014wDwYD
+VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
+zj0EAwIDRwAwRAIgExPzXMdep9CdFV5RXjvBDGGcW2g+MOvzqhXLuVhm4tgCIEEw
+KgXQb3kQmlHHRaxJj8VejhyQ65phagmishi93hqs
+-----END CERTIFICATE-----
+`,
+} as const;

@@ -42,6 +42,9 @@ const knownCodes: ReadonlySet<string> = new Set([
   "no_ingress",
   "router_failed",
   "body_already_consumed",
+  "admin_forbidden",
+  "deployment_not_found",
+  "engine_command_failed",
   "internal_error",
 ]);
 

@@ -6,7 +6,6 @@ import { RequestError } from "../errors/request-error.ts";
 import type { GenerateMethod } from "../kv-transfer/kv-connector.ts";
 import type { ForwardRequest } from "../llm/forward-request.ts";
 import type { LLMHandle } from "../llm/llm-handle.ts";
-import type { LLMResponse } from "../llm/llm-response.ts";
 import type { LLMServerProtocol } from "../llm/llm-server-protocol.ts";
 import type { ListLoraAdapters } from "../llm/lora-listing.ts";
 import type { BeginRequest } from "../serve/application-part.ts";
@@ -21,7 +20,7 @@ import type { DeploymentInit } from "../serve/deployment.ts";
 import { headersToForward, refuseInternalHeaders } from "./client-field-policy.ts";
 import { AdminCalls, type AdminOptions, adminRoutes, withoutUnguarded } from "./admin-calls.ts";
 import { type CorsOptions, CorsPolicy } from "./cors-policy.ts";
-import { eventStreamResponse } from "./event-stream-response.ts";
+import { engineAnswer } from "./engine-answer.ts";
 import { type ForwardedContent, noContent, readForwardedContent } from "./forwarded-content.ts";
 import { parseGenerationBody, type RequestLimits } from "./generation-request.ts";
 import { JsonBodyScan } from "./json-body.ts";
@@ -184,7 +183,7 @@ export class OpenAiIngress implements DeploymentInstance {
       priority: content.priority,
       ...this.#callFields(request, content.model, server),
     };
-    return toHttpResponse(await server.forward(forwarded), route);
+    return engineAnswer(await server.forward(forwarded), route);
   }
 
   /** `GET /v1/models` */
@@ -285,7 +284,7 @@ export class OpenAiIngress implements DeploymentInstance {
       ...parsed,
       ...this.#callFields(request, model, server, parsed.body),
     });
-    return toHttpResponse(response, request.route);
+    return engineAnswer(response, request.route);
   }
 
   #administer(request: IngressRequest): Promise<HttpResponse> {
@@ -326,21 +325,6 @@ type CallFields = Pick<
   ForwardRequest,
   "modelId" | "requestId" | "sessionId" | "forwardHeaders" | "cancel" | "onTrace"
 >;
-
-/** Of an engine's headers only the content type gets to the client. */
-function toHttpResponse(response: LLMResponse, route: Route): HttpResponse {
-  if (response.kind === "stream")
-    return eventStreamResponse(response.source, route.failureFormat ?? "openai");
-  const { status, contentType, body } = response;
-  return {
-    status,
-    headers: [
-      ["content-type", contentType],
-      ["x-content-type-options", "nosniff"],
-    ],
-    body,
-  };
-}
 
 function unserved(request: HttpRequest, match: Exclude<RouteMatch, { kind: "match" }>): HttpResponse {
   const path = request.path.slice(0, 200);

@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
 import { RequestError } from "../errors/request-error.ts";
@@ -11,6 +11,7 @@ import {
   type LoadedConfig,
   loadConfig,
 } from "./load-config.ts";
+import { closeAfter, listen } from "../serve/own-server.ts";
 
 /** How to serve a config file. */
 export interface RunConfigOptions extends LoadConfigOptions {
@@ -67,7 +68,9 @@ export async function runConfig(
     port: taken,
     notes,
     shutdown(shutdownOptions) {
-      stopping ??= stop(server, applications, shutdownOptions).finally(() => running.delete(result));
+      stopping ??= closeAfter(server, () =>
+        Promise.all(applications.map(({ app }) => app.shutdown(shutdownOptions))),
+      ).finally(() => running.delete(result));
       return stopping;
     },
     [Symbol.asyncDispose]: () => result.shutdown(),
@@ -134,28 +137,4 @@ function refuse(request: IncomingMessage, response: ServerResponse, url: string)
     ...(request.complete ? {} : { connection: "close" }),
   });
   response.end(JSON.stringify(toOpenAIError(error).body));
-}
-
-async function stop(
-  server: Server,
-  applications: readonly LoadedApplication[],
-  options: ShutdownOptions | undefined,
-): Promise<void> {
-  const closed = new Promise<void>((resolve) => {
-    server.close(() => resolve());
-  });
-  server.closeIdleConnections();
-  await Promise.all(applications.map(({ app }) => app.shutdown(options)));
-  server.closeAllConnections();
-  await closed;
-}
-
-function listen(server: Server, port: number, host: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, host, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
 }

@@ -1,9 +1,10 @@
-import { createServer, type Server } from "node:http";
+import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Application } from "./application.ts";
 import type { HandleOf } from "./application-part.ts";
 import type { ApplicationStatusOverview, ShutdownOptions } from "./application-status.ts";
 import type { DeploymentInstance } from "./deployment-context.ts";
+import { closeAfter, listen } from "./own-server.ts";
 
 /** Where `serve.run` listens. */
 export interface RunOptions {
@@ -68,7 +69,9 @@ export async function run<Instance extends DeploymentInstance>(
       return app.handle;
     },
     shutdown(shutdownOptions) {
-      stopping ??= stop(server, app, shutdownOptions).finally(() => running.delete(name));
+      stopping ??= closeAfter(server, () => app.shutdown(shutdownOptions)).finally(() =>
+        running.delete(name),
+      );
       return stopping;
     },
     [Symbol.asyncDispose]: () => result.shutdown(),
@@ -92,24 +95,4 @@ export function status(): { readonly applications: Readonly<Record<string, Appli
 /** Stops everything `serve.run` started. Mirrors Ray's `serve.shutdown()`. */
 export async function shutdown(options?: ShutdownOptions): Promise<void> {
   await Promise.all([...running.values()].map((application) => application.shutdown(options)));
-}
-
-async function stop(server: Server, app: Application, options: ShutdownOptions | undefined): Promise<void> {
-  const closed = new Promise<void>((resolve) => {
-    server.close(() => resolve());
-  });
-  server.closeIdleConnections();
-  await app.shutdown(options);
-  server.closeAllConnections();
-  await closed;
-}
-
-function listen(server: Server, port: number, host: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, host, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
 }

@@ -1,5 +1,5 @@
 import { type JsonKind, jsonKindOf } from "./json-kind.ts";
-import { decodeJsonKey, decodeJsonText } from "./json-text.ts";
+import { decodeJsonString, parseJsonText } from "./json-text.ts";
 
 const quote = 0x22;
 const comma = 0x2c;
@@ -40,7 +40,7 @@ export class JsonElement {
 
   /** Parses it. */
   value(): unknown {
-    return JSON.parse(decodeJsonText(this.#text.bytes, this.#start, this.#end));
+    return parseJsonText(this.#text.bytes, this.#start, this.#end);
   }
 
   /**
@@ -71,7 +71,7 @@ export class JsonElement {
     let position = skipBlanks(bytes, this.#start + 1);
     while (position < this.#end && bytes[position] !== closeBrace) {
       const keyEnd = skipString(bytes, position);
-      const key = decodeJsonKey(bytes, position, keyEnd);
+      const key = decodeJsonString(bytes, position, keyEnd);
       position = skipBlanks(bytes, keyEnd);
       if (bytes[position] === colon) position = skipBlanks(bytes, position + 1);
       const end = skipValue(this.#text, position);

@@ -2,7 +2,7 @@ import { JsonElement } from "./json-element.ts";
 import { type JsonKind, jsonKindOf } from "./json-kind.ts";
 import { JsonScanError } from "./json-scan-error.ts";
 import { JsonScanner, type JsonScanListener } from "./json-scanner.ts";
-import { decodeJsonKey, decodeJsonText } from "./json-text.ts";
+import { decodeJsonString, parseJsonText } from "./json-text.ts";
 import { RawJson } from "./raw-json.ts";
 
 /** Where one top-level member lies. Byte offsets from the start of the text; ends are exclusive. */
@@ -79,9 +79,7 @@ export class JsonObjectIndex {
   /** The member's value, parsed anew at each call; undefined when there is no such member. The last duplicate wins, as in Python. */
   value(key: string): unknown {
     const member = this.#find(key);
-    return member === undefined
-      ? undefined
-      : JSON.parse(decodeJsonText(this.bytes, member.valueStart, member.valueEnd));
+    return member === undefined ? undefined : parseJsonText(this.bytes, member.valueStart, member.valueEnd);
   }
 
   /** The member's value byte for byte (a view, not a copy); the last duplicate wins. */
@@ -109,6 +107,11 @@ export class JsonObjectIndex {
       }
     }
     return this.#duplicates.has(key);
+  }
+
+  /** True for the member that counts among its duplicates. */
+  isLast(member: JsonMember): boolean {
+    return this.#find(member.key) === member;
   }
 
   #find(key: string): JsonMember | undefined {
@@ -191,7 +194,7 @@ export class JsonObjectScan implements JsonScanListener {
   onMember(memberStart: number, keyEnd: number, valueStart: number, valueEnd: number): void {
     if (this.#members.length >= this.#maxMembers)
       throw new JsonScanError(`Expected at most ${this.#maxMembers} members`, memberStart);
-    const key = decodeJsonKey(this.#bytes, memberStart, keyEnd);
+    const key = decodeJsonString(this.#bytes, memberStart, keyEnd);
     this.#members.push({ key, memberStart, valueStart, valueEnd });
   }
 
@@ -199,7 +202,7 @@ export class JsonObjectScan implements JsonScanListener {
   onKey(start: number, end: number, escaped: boolean): void {
     if (this.#forbiddenKey !== undefined || this.#forbiddenLengths === undefined) return;
     if (!escaped && !this.#forbiddenLengths.has(end - start - 2)) return;
-    const key = decodeJsonKey(this.#bytes, start, end);
+    const key = decodeJsonString(this.#bytes, start, end);
     if (this.#forbiddenKeys!.has(key)) this.#forbiddenKey = key;
   }
 

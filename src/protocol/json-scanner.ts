@@ -219,7 +219,7 @@ export class JsonScanner {
 
   /** End of a number, `true`, `false` or `null`; -1 when it may go on behind the bytes there are. */
   #scalarEnd(first: number, position: number, final: boolean): number {
-    const literal = literals.get(first);
+    const literal = literalOf(first);
     if (literal !== undefined) {
       if (!final && position + literal.length > this.#bytes.length) return -1;
       return this.#literalEnd(literal, position);
@@ -270,9 +270,11 @@ export class JsonScanner {
   }
 }
 
-const literals: ReadonlyMap<number, string> = new Map(
-  ["true", "false", "null"].map((literal) => [literal.charCodeAt(0), literal]),
-);
+function literalOf(first: number): string | undefined {
+  if (first === 0x74) return "true";
+  if (first === 0x66) return "false";
+  return first === 0x6e ? "null" : undefined;
+}
 
 function isDigit(byte: number): boolean {
   return byte >= 0x30 && byte <= 0x39;

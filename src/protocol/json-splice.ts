@@ -1,4 +1,4 @@
-import type { JsonObjectIndex } from "./json-object-index.ts";
+import type { JsonMember, JsonObjectIndex } from "./json-object-index.ts";
 import { RawJson } from "./raw-json.ts";
 
 /** Changes to the top level of a JSON object. A key that is both set and removed is set. */
@@ -27,24 +27,18 @@ export function spliceJsonObject(index: JsonObjectIndex, edits: JsonEdits): read
   const removed = edits.remove ?? [];
   if (setKeys.length === 0 && removed.length === 0) return [bytes];
 
-  // Backwards, because the last duplicate is the one that counts.
-  const fates: MemberFate[] = Array.from({ length: members.length });
-  const placed: string[] = [];
-  let lastKept = -1;
-  for (let position = members.length - 1; position >= 0; position -= 1) {
-    const key = (members[position] as (typeof members)[number]).key;
-    let fate: MemberFate = "keep";
-    if (setKeys.includes(key)) fate = placed.includes(key) ? "drop" : "replace";
-    else if (removed.includes(key)) fate = "drop";
-    if (fate === "replace") placed.push(key);
-    if (fate !== "drop" && lastKept < 0) lastKept = position;
-    fates[position] = fate;
-  }
+  const fateOf = (member: JsonMember): MemberFate => {
+    // The last duplicate is the one that counts.
+    if (setKeys.includes(member.key)) return index.isLast(member) ? "replace" : "drop";
+    return removed.includes(member.key) ? "drop" : "keep";
+  };
+  let lastKept = members.length - 1;
+  while (lastKept >= 0 && fateOf(members[lastKept] as JsonMember) === "drop") lastKept -= 1;
 
   const output = new PartList(bytes);
   for (let position = 0; position <= lastKept; position += 1) {
-    const member = members[position] as (typeof members)[number];
-    const fate = fates[position];
+    const member = members[position] as JsonMember;
+    const fate = fateOf(member);
     if (fate === "replace") {
       output.copyUntil(member.valueStart);
       output.addValue(member.key, set[member.key]);
@@ -52,16 +46,14 @@ export function spliceJsonObject(index: JsonObjectIndex, edits: JsonEdits): read
     } else if (fate === "drop") {
       // A kept member follows: what lies up to it, comma included, goes with this one.
       output.copyUntil(member.memberStart);
-      output.skipTo((members[position + 1] as typeof member).memberStart);
+      output.skipTo((members[position + 1] as JsonMember).memberStart);
     }
   }
 
-  const added = setKeys.filter((key) => !placed.includes(key));
+  const added = setKeys.filter((key) => !index.has(key));
   if (lastKept < members.length - 1 || added.length > 0) {
     const lastMember = members[members.length - 1];
-    output.copyUntil(
-      lastKept < 0 ? index.openOffset + 1 : (members[lastKept] as NonNullable<typeof lastMember>).valueEnd,
-    );
+    output.copyUntil(lastKept < 0 ? index.openOffset + 1 : (members[lastKept] as JsonMember).valueEnd);
     let separator = lastKept < 0 ? "" : ",";
     for (const key of added) {
       output.addText(`${separator}${JSON.stringify(key)}:`);

@@ -1,13 +1,29 @@
 const asciiLimit = 32;
 
-/** The key between these offsets, quotes included, its escapes decoded. Only for text that was scanned. */
-export function decodeJsonKey(bytes: Uint8Array, start: number, end: number): string {
+/** The string between these offsets, quotes included, its escapes decoded. Only for text that was scanned. */
+export function decodeJsonString(bytes: Uint8Array, start: number, end: number): string {
   const plain = decodePlainAscii(bytes, start + 1, end - 1);
   return plain ?? (JSON.parse(decodeJsonText(bytes, start, end)) as string);
 }
 
+/** The value between these offsets. Only for text that was scanned. */
+export function parseJsonText(bytes: Uint8Array, start: number, end: number): unknown {
+  switch (bytes[start]) {
+    case 0x74:
+      return true;
+    case 0x66:
+      return false;
+    case 0x6e:
+      return null;
+    case 0x22:
+      return decodeJsonString(bytes, start, end);
+    default:
+      return JSON.parse(decodeJsonText(bytes, start, end));
+  }
+}
+
 /** JSON text as a string. */
-export function decodeJsonText(bytes: Uint8Array, start: number, end: number): string {
+function decodeJsonText(bytes: Uint8Array, start: number, end: number): string {
   return decodePlainAscii(bytes, start, end) ?? decoder.decode(bytes.subarray(start, end));
 }
 

@@ -23,7 +23,10 @@ interface Recorded {
 }
 
 /** Records spans; the real SDK is not among the dependencies. */
-function recordingProvider(): { readonly provider: TracerProvider; readonly spans: Recorded[] } {
+function recordingProvider(sampled = true): {
+  readonly provider: TracerProvider;
+  readonly spans: Recorded[];
+} {
   const spans: Recorded[] = [];
   const startSpan = (name: string, options: SpanOptions = {}, parent: Context = context.active()): Span => {
     const above = trace.getSpanContext(parent);
@@ -37,6 +40,7 @@ function recordingProvider(): { readonly provider: TracerProvider; readonly span
     spans.push(recorded);
     const span = {
       spanContext: () => own,
+      isRecording: () => sampled,
       setAttribute: (key: string, value: unknown) => ((attributes[key] = value), span),
       setAttributes: (more: object) => (Object.assign(attributes, more), span),
       addEvent: () => span,
@@ -115,6 +119,29 @@ describe("traceRequests", () => {
       "serve_llm.outcome": "success",
     });
     expect(JSON.stringify(spans)).not.toContain("canary");
+  });
+
+  it("records prompts only when asked, as much as asked, in spans that are sampled", async () => {
+    const asked = recordingProvider();
+    const unsampled = recordingProvider(false);
+    const older = recordingProvider();
+    const stops = [
+      traceRequests({ tracerProvider: asked.provider, promptCharacters: 6 }),
+      traceRequests({ tracerProvider: unsampled.provider, promptCharacters: 6 }),
+      traceRequests({ tracerProvider: older.provider, promptCharacters: 100, genAiConventions: "1.36" }),
+    ];
+    stop = () => stops.forEach((each) => each());
+    cluster = await startPDCluster({ prefills: 1, decodes: 1 });
+    await post(`${cluster.url}/v1/chat/completions`, body);
+    const messages = [{ role: "user", parts: [{ type: "text", content: "prompt" }] }];
+    expect(JSON.parse(asked.spans[0]!.attributes["gen_ai.input.messages"] as string)).toEqual(messages);
+    expect(JSON.stringify(asked.spans)).not.toContain("canary");
+    expect(older.spans[0]!.attributes["serve_llm.input_messages"]).toContain("canary-prompt");
+    for (const leg of older.spans.slice(1)) expect(JSON.stringify(leg)).not.toContain("canary");
+    expect(JSON.stringify(unsampled.spans)).not.toMatch(/input.messages/);
+    for (const promptCharacters of [-1, 0.5, Number.NaN]) {
+      expect(() => traceRequests({ promptCharacters })).toThrow(/promptCharacters.*whole number/);
+    }
   });
 
   it("shows every attempt, and what went wrong", async () => {

@@ -52,7 +52,9 @@ export class TraceRecorder {
     };
     request.onTrace?.(this.trace);
     context.observeStart?.(this.trace);
-    publishRequestStart(this.trace, request.forwardHeaders);
+    publishRequestStart(this.trace, request.forwardHeaders, (name) =>
+      request.method === "forward" ? undefined : request.body.value(name),
+    );
     request.cancel.onEnd(() => {
       const { trace } = this;
       trace.outcome ??= request.cancel.cancelled ? "cancelled" : "success";

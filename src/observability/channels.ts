@@ -26,6 +26,11 @@ export interface RequestStartEvent {
   readonly trace: RequestTrace;
   /** The client's `traceparent` and `tracestate`, flat names and values. */
   readonly headers: readonly string[];
+  /**
+   * A top-level field of the client's body, parsed anew at each call; undefined where there is none, and for requests
+   * that are forwarded as they came. Prompts are among them: nobody in this library asks for one unless told to.
+   */
+  readonly bodyField: (name: string) => unknown;
 }
 
 /** A call to an engine is about to be sent. */
@@ -61,9 +66,13 @@ export const channels = {
   endpointRestarted: diagnosticsChannel.channel("serve-llm:endpoint.restarted"),
 } as const;
 
-export function publishRequestStart(trace: RequestTrace, headers: readonly string[]): void {
+export function publishRequestStart(
+  trace: RequestTrace,
+  headers: readonly string[],
+  bodyField: (name: string) => unknown,
+): void {
   if (!channels.requestStart.hasSubscribers) return;
-  const event: RequestStartEvent = { trace, headers };
+  const event: RequestStartEvent = { trace, headers, bodyField };
   channels.requestStart.publish(event);
 }
 

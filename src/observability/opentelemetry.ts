@@ -9,7 +9,9 @@ import {
   trace as traces,
   type TracerProvider,
 } from "@opentelemetry/api";
+import { ConfigurationError } from "../errors/configuration-error.ts";
 import { channels, type LegEndEvent, type LegStartEvent, type RequestStartEvent } from "./channels.ts";
+import { recordedPrompt } from "./recorded-prompt.ts";
 import type { LegTrace, RequestTrace } from "./request-trace.ts";
 
 /** How requests are traced. */
@@ -21,24 +23,32 @@ export interface OpenTelemetryOptions {
    * (`gen_ai.system`), or false for no GenAI attributes. @default "1.37"
    */
   readonly genAiConventions?: "1.37" | "1.36" | false | undefined;
+  /**
+   * Characters of each chat's or completion's prompt to record in its server span, the last ones; 0: none. They go to
+   * wherever your spans go: mind who reads there. Attribute `gen_ai.input.messages`, or `serve_llm.input_messages` with
+   * conventions that have none. Whole number. @default 0
+   */
+  readonly promptCharacters?: number | undefined;
 }
 
 /**
  * Traces the requests of every application in this process: a server span for each, and in it a client span for each
  * attempt of each leg. Every leg carries the `traceparent` of its own span to the engine. Where something has begun a
- * span for the HTTP request already, ours are below it; else below the client's `traceparent`. Prompts and answers are
- * never recorded.
+ * span for the HTTP request already, ours are below it; else below the client's `traceparent`. Answers are never
+ * recorded, prompts only as far as `promptCharacters` says.
  *
  * @returns stops tracing
+ * @throws ConfigurationError when `promptCharacters` is no whole number of 0 or more
  */
 export function traceRequests(options: OpenTelemetryOptions = {}): () => void {
   const tracer = (options.tracerProvider ?? traces.getTracerProvider()).getTracer("serve-llm");
   const conventions = options.genAiConventions ?? "1.37";
+  const promptCharacters = checkedCharacters(options.promptCharacters ?? 0);
   const requests = new WeakMap<RequestTrace, Span>();
   const legs = new WeakMap<LegTrace, Span>();
 
   const onRequestStart = (message: unknown): void => {
-    const { trace, headers } = message as RequestStartEvent;
+    const { trace, headers, bodyField } = message as RequestStartEvent;
     const active = contexts.active();
     const parent = traces.getSpan(active) === undefined ? extracted(headers) : active;
     const span = tracer.startSpan(
@@ -54,6 +64,12 @@ export function traceRequests(options: OpenTelemetryOptions = {}): () => void {
       },
       parent,
     );
+    // Spans that sampling leaves out are not worth the parsing.
+    if (promptCharacters > 0 && span.isRecording()) {
+      const prompt = recordedPrompt(bodyField, promptCharacters);
+      const name = conventions === "1.37" ? "gen_ai.input.messages" : "serve_llm.input_messages";
+      if (prompt !== undefined) span.setAttribute(name, prompt);
+    }
     requests.set(trace, span);
   };
 
@@ -121,6 +137,19 @@ export function traceRequests(options: OpenTelemetryOptions = {}): () => void {
     channels.legEnd.unsubscribe(onLegEnd);
     channels.request.unsubscribe(onRequest);
   };
+}
+
+function checkedCharacters(value: number): number {
+  if (Number.isSafeInteger(value) && value >= 0) return value;
+  throw new ConfigurationError("OpenTelemetry options", [
+    {
+      path: ["promptCharacters"],
+      type: "value_error",
+      message: "Input should be a whole number of characters",
+      expected: "0 (record no prompt) or more",
+      received: String(value),
+    },
+  ]);
 }
 
 /** Times of a trace are milliseconds since its request began. */

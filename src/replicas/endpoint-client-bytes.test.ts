@@ -166,3 +166,39 @@ describe("answers", () => {
     expect(sink.events.at(-1)).toBe("end");
   });
 });
+
+it("brings what one read of the socket had as one piece, before the end", async () => {
+  const { server, next } = await manualServer();
+  await using _server = server;
+  const client = makeClient(server.url);
+  const { sink } = send(client, get());
+  const [, response] = await next();
+  response.writeHead(200);
+  // One packet: headers, three chunks, the end.
+  response.cork();
+  for (const text of ["a", "b", "c"]) response.write(text);
+  response.end();
+  await sink.over();
+  expect(sink.events.at(-1)).toBe("end");
+  expect(sink.bytes.toString()).toBe("abc");
+  expect(sink.chunks.length).toBeLessThan(3);
+});
+
+it("holds back what comes to a full sink until it goes on, and brings all of it", async () => {
+  const { server, next } = await manualServer();
+  await using _server = server;
+  const client = makeClient(server.url);
+  const { sink, exchange } = send(client, get());
+  sink.full = true;
+  const [, response] = await next();
+  response.write("a");
+  await sink.until(() => sink.chunks.length === 1);
+  response.end("b".repeat(100_000));
+  for (let count = 0; count < 5; count += 1) await turn();
+  expect(sink.bytes.toString()).toBe("a");
+  sink.full = false;
+  exchange.resume();
+  await sink.over();
+  expect(sink.bytes.toString()).toBe(`a${"b".repeat(100_000)}`);
+  expect(sink.events.at(-1)).toBe("end");
+});

@@ -41,17 +41,6 @@ async function expectNothingLeft({ prefills, decodes, engines, app }: PDCluster)
   expect(app.status().deployments["PDProxyServer"]!.details!["kvHolds"]).toMatchObject({ open: 0 });
 }
 
-/** Lets one request through, with a failure on its way. */
-async function warmUp({ url, prefills, engines }: PDCluster): Promise<void> {
-  for (const engine of prefills) {
-    engine.injectFault({ fault: { kind: "sseError", status: 503 }, match: { phase: "prefill", nth: 1 } });
-  }
-  expect((await post(url + path, chat())).status).toBe(200);
-  await Promise.all(engines.map((engine) => engine.idle()));
-  for (const engine of engines) engine.clearRequests();
-  for (const engine of prefills) engine.clearFaults();
-}
-
 /** Decode engines that compute everything themselves: they do not wait for prefill. */
 const independentDecode: PDClusterOptions = {
   prefills: 1,
@@ -63,11 +52,11 @@ describe.each(concurrentSetups)("$name: a prefill that fails", (setup) => {
   it.each([true, false])(
     "before the first token stops decode at once; both go again with a fresh id (stream: %s)",
     async (stream) => {
-      const { url, prefills, decodes, app } = await start(setup, {
-        engine: { latency: { timeToFirstTokenMs: 30 } },
-      });
-      // The very first failure of a process takes its time: code is compiled.
-      await warmUp(cluster!);
+      const { url, prefills, decodes, app } = await start(setup);
+      // Nothing but the failure of its prefill ends such a decode.
+      for (const engine of decodes) {
+        engine.injectFault({ fault: { kind: "stallBeforeHeaders" }, match: { phase: "decode", nth: 1 } });
+      }
       for (const engine of prefills) {
         engine.injectFault({ fault: { kind: "sseError", status: 503 }, match: { phase: "prefill", nth: 1 } });
       }
@@ -81,11 +70,6 @@ describe.each(concurrentSetups)("$name: a prefill that fails", (setup) => {
       const failed = legs(prefills, "prefill").filter(({ status }) => status === 503);
       const stopped = legs(decodes, "decode").filter(({ abortedAt }) => abortedAt !== undefined);
       expect([failed.length, stopped.length]).toEqual([2, 2]);
-      const ends = (key: "finishedAt" | "abortedAt", entries: readonly JournalEntry[]): number[] =>
-        entries.map((entry) => entry[key]!).toSorted((a, b) => a - b);
-      const failedAt = ends("finishedAt", failed);
-      for (const [index, at] of ends("abortedAt", stopped).entries())
-        expect(at - failedAt[index]!).toBeLessThan(50);
       const ids = legs(decodes, "decode").map(({ headers }) => headers["x-request-id"]);
       expect(new Set(ids).size).toBe(3);
       // Stopped on our account, not by its own fault.
@@ -204,8 +188,9 @@ describe.each(concurrentSetups)("$name: a prefill that is late", (setup) => {
 
 describe.each(concurrentSetups)("$name: a decode that fails", (setup) => {
   it("before its first token stops prefill at once; both go again", async () => {
+    // So slow that a prefill which is not stopped is seen to finish, however busy the machine is.
     const { url, prefills, decodes } = await start(setup, {
-      engine: { latency: { timeToFirstTokenMs: 200 } },
+      engine: { latency: { timeToFirstTokenMs: 1_500 } },
       prefills: 1,
     });
     for (const engine of decodes) {
@@ -215,9 +200,11 @@ describe.each(concurrentSetups)("$name: a decode that fails", (setup) => {
 
     expect(readStream(answer.text)).toMatchObject({ content: answerOf(), done: true });
     await expectNothingLeft(cluster!);
-    const stopped = legs(prefills, "prefill").filter(({ abortedAt }) => abortedAt !== undefined);
-    expect(stopped.length).toBe(2);
-    for (const { abortedAt, arrivedAt } of stopped) expect(abortedAt! - arrivedAt).toBeLessThan(100);
+    const asked = legs(prefills, "prefill");
+    const stopped = asked.filter(({ abortedAt }) => abortedAt !== undefined);
+    // A decode that fails fast enough keeps its prefill from being sent at all.
+    expect(stopped.length).toBeGreaterThan(0);
+    expect(asked.length - stopped.length).toBe(1);
     // An engine that is told to stop is not ill.
     expect(cluster!.app.status().deployments[`Prefill:${model}`]!.replicas[0]!.health).toBe("healthy");
   });

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { request as httpRequest } from "node:http";
 import type { KvHoldCounts } from "../src/llm/kv-holds.ts";
-import { FakeClock, type JournalEntry, type MockVLLMEngine } from "../src/testing/index.ts";
+import { FakeClock, type JournalEntry, type MockVLLMEngine, seededRandom } from "../src/testing/index.ts";
 import { model, type PDCluster, type PDClusterOptions, startPDCluster } from "./support/pd-cluster.ts";
 
 let cluster: PDCluster | undefined;
@@ -214,6 +214,20 @@ describe("time limits", () => {
     clock.advance(500);
     await refused;
     await until(() => generated(engine)[0]!.abortedAt !== undefined);
+    expectNothingLeft(running);
+  });
+
+  it("leave no room for another try: the failure is answered at once, as it is", async () => {
+    // A clock that stands still: whoever waits for it, waits for ever.
+    const random = { ...seededRandom(1), next: () => 0.9 };
+    const running = await start({
+      client: { totalTimeoutMs: 17 },
+      environment: { clock: new FakeClock(), random },
+    });
+    running.decodes[0]!.injectFault({ fault: { kind: "status", status: 503 }, match: { phase: "decode" } });
+    const answer = running.app.handle.chat({ ...chat(), stream: false });
+    await expect(answer).rejects.toMatchObject({ status: 503, code: "engine_response_error" });
+    expect(generated(running.decodes[0]!)).toHaveLength(1);
     expectNothingLeft(running);
   });
 

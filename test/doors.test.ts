@@ -1,9 +1,9 @@
-import { request as httpRequest } from "node:http";
+import { request as httpRequest, type ServerResponse } from "node:http";
 
 import express from "express";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
-import { FakeClock, type MockVLLMEngine } from "../src/testing/index.ts";
+import { type Fault, FakeClock, type MockVLLMEngine } from "../src/testing/index.ts";
 import {
   chat,
   doors,
@@ -229,6 +229,34 @@ describe("node:http and Express", () => {
   it("hands the next handler what is not served", async () => {
     await using open = await doors.find(({ name }) => name === "Express")!.open(fixture.app);
     expect(await (await open.ask("/next")).text()).toBe("the next handler");
+  });
+
+  it.each([
+    ["whole, while decode has said nothing", { kind: "stallBeforeHeaders" }, true],
+    ["in part, while decode has said nothing", { kind: "stallBeforeHeaders", forMs: 40 }, false],
+  ] as const)("stops the engine when something else answers %s", async (_name, fault: Fault, whole) => {
+    await fixture[Symbol.asyncDispose]();
+    fixture = await pdFixture({ engine: { latency: { interTokenMs: 5 } } });
+    fixture.decode.injectFault({ match: { phase: "decode" }, fault });
+    const server = express();
+    let elsewhere: ServerResponse | undefined;
+    server.use((_request, response, next) => {
+      elsewhere = response;
+      next();
+    });
+    server.use(fixture.app.handler);
+    await using open = await serveListener(server);
+    const answer = open.ask(chatPath, chat({ stream: true, min_tokens: 400, max_tokens: 400 }));
+    const entry = () => modelRequests(fixture.decode)[0];
+    await until(() => entry() !== undefined);
+    elsewhere!.writeHead(503).write("late");
+    if (whole) elsewhere!.end();
+    await until(() => entry()!.abortedAt !== undefined);
+    await until(() => fixture.app.status().inFlight === 0);
+    elsewhere!.end();
+    const response = await answer;
+    expect([response.status, await response.text()]).toEqual([503, "late"]);
+    expect(entry()!.tokens).toBeLessThan(400);
   });
 
   it("uses the raw body when a parser kept it", async () => {

@@ -159,7 +159,7 @@ describe("KV whose decode was never sent", () => {
     expect(ledger.pinned).toHaveLength(expected.stranded);
   });
 
-  it("is left to its lease when no decode slot is free", async () => {
+  it("is freed through the slot of the client that left, when that is the only one", async () => {
     const running = await start({
       prefills: 1,
       decodes: 1,
@@ -168,14 +168,45 @@ describe("KV whose decode was never sent", () => {
     });
     const controller = new AbortController();
     whenPrefilled(() => controller.abort());
-    await running.app.handle
-      .chat({ ...chat(), stream: false }, { signal: controller.signal })
-      .catch(() => undefined);
+    const call = running.app.handle.chat({ ...chat(), stream: false }, { signal: controller.signal });
+    await expect(call).rejects.toMatchObject({ code: "client_closed_request" });
+    await until(() => holds(running).open === 0);
 
-    // The request's own slot is the only one, and is still held when its KV is given up.
-    expect(holds(running)).toMatchObject({ open: 0, ended: { stranded: 1 } });
-    expect(decodes(running)).toEqual([]);
-    expect((await post(running.url + chatPath, chat())).status).toBeGreaterThan(0);
+    const { ledger } = running.prefills[0]!;
+    expect(holds(running).ended).toMatchObject({ released: 1, stranded: 0 });
+    expect([ledger.pinned.length, ledger.expired]).toEqual([0, 0]);
+    // Nothing was lost by it: the slot is free, and there is still but one.
+    for (const each of cleanUp.splice(0)) each();
+    expect((await post(running.url + chatPath, chat())).status).toBe(200);
+    expect(running.decodes[0]!.requests.filter(({ phase }) => phase !== undefined)).toHaveLength(2);
+  });
+
+  it("is left to its lease when somebody waits for the only slot, who goes first", async () => {
+    const running = await start({
+      prefills: 1,
+      decodes: 1,
+      decodeDeployment: { maxOngoingRequests: 1 },
+      proxy: { onStranded: "release-handoff" },
+    });
+    const [prefill, decode] = [running.prefills[0]!, running.decodes[0]!];
+    const queued = (): number => running.app.status().deployments["Decode:mock-model"]!.queued;
+    prefill.injectFault({ fault: { kind: "slow", timeToFirstTokenMs: 50 }, match: { nth: 1 } });
+    decode.injectFault({ fault: { kind: "slow", timeToFirstTokenMs: 50 }, match: { nth: 1 } });
+    const controller = new AbortController();
+    const first = running.app.handle
+      .chat({ ...chat(), stream: false }, { signal: controller.signal })
+      .catch((error: unknown) => error);
+    await until(() => prefill.requests.some(({ phase }) => phase === "prefill"));
+    const second = post(running.url + chatPath, chat());
+    await until(() => queued() === 1);
+    let seen = 0;
+    whenPrefilled(() => {
+      if ((seen += 1) === 1) controller.abort();
+    });
+    expect(await first).toMatchObject({ code: "client_closed_request" });
+
+    expect((await second).status).toBe(200);
+    expect(holds(running)).toMatchObject({ open: 0, ended: { stranded: 1, handed_off: 1, released: 0 } });
   });
 
   it("is left to its lease when the decode engine does not take it", async () => {

@@ -137,6 +137,27 @@ describe("S8: engines are sent to fetch media only where that is allowed", () =>
     expect(engineBodies()).toBe("");
   });
 
+  it("also in process, where a program hands on what its clients sent", async () => {
+    fixture = await pdFixture({ ingress: { mediaHosts: ["images.test"] } });
+    const { handle } = fixture.app;
+    const content = (url: string) => [{ type: "image_url" as const, image_url: { url } }];
+    const calls = (url: string): readonly (() => Promise<unknown>)[] => [
+      () => handle.chat({ messages: [{ role: "user", content: content(url) }], max_tokens: 2 }),
+      async () => {
+        const messages = [{ role: "user" as const, content: content(url) }];
+        for await (const chunk of handle.chat({ messages, max_tokens: 2, stream: true })) void chunk;
+      },
+      () => handle.embeddings({ input: "a", messages: [{ role: "user", content: content(url) }] }),
+      () =>
+        handle.responses({ input: [{ role: "user", content: [{ type: "input_image", image_url: url }] }] }),
+    ];
+    for (const call of calls("http://10.0.0.1/"))
+      await expect(call()).rejects.toMatchObject({ status: 400, code: "media_not_allowed" });
+    expect(engineBodies()).toBe("");
+    await calls("http://images.test/a")[0]!();
+    expect(engineBodies()).toContain("http://images.test/a");
+  });
+
   it("data: URLs and names that look public pass, as they are; so do schemas with such a property", async () => {
     fixture = await pdFixture();
     const tools = [

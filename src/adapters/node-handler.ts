@@ -20,6 +20,11 @@ export type NodeHandler = (
 export function nodeHandler(service: HttpService): NodeHandler {
   return (request, response, next) => {
     const cancel = new CancelToken();
+    const answered = { byUs: false };
+    // A middleware's timeout, for one, may have answered: what it has finished is not ours to go on with.
+    response.on("finish", () => {
+      if (!answered.byUs) cancel.cancel(answeredElsewhere());
+    });
     // The response closes when the client leaves; the request closes as soon as its body was read.
     response.on("close", () => {
       if (!response.writableFinished)
@@ -31,8 +36,12 @@ export function nodeHandler(service: HttpService): NodeHandler {
       cancel.end();
       return;
     }
-    void answer(service, toHttpRequest(request, cancel), request, response, next);
+    void answer(service, toHttpRequest(request, cancel), request, response, answered, next);
   };
+}
+
+function answeredElsewhere(): RequestCancelledError {
+  return new RequestCancelledError("something else on the server answered the request");
 }
 
 async function answer(
@@ -40,11 +49,20 @@ async function answer(
   httpRequest: HttpRequest,
   request: IncomingMessage,
   response: ServerResponse,
+  answered: { byUs: boolean },
   next: ((error?: unknown) => void) | undefined,
 ): Promise<void> {
   try {
     const httpResponse = await service(httpRequest);
-    if (response.destroyed || response.headersSent) return;
+    if (response.destroyed) return;
+    if (response.headersSent) {
+      // Nobody will read the engine's answer; the end of whatever was sent instead may be far.
+      httpRequest.cancel.cancel(answeredElsewhere());
+      httpRequest.cancel.end();
+      return;
+    }
+    // Also when the next handler answers: its answer is none that this request was cut short by.
+    answered.byUs = true;
     if (next === undefined || httpResponse.unserved !== true) {
       send(httpResponse, request, response);
       return;

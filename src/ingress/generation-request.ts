@@ -4,6 +4,7 @@ import { expectedChoicesOf } from "../llm/llm-request.ts";
 import type { JsonObjectIndex } from "../protocol/json-object-index.ts";
 import { jsonRules } from "./body-rules.ts";
 import { type JsonBody, type JsonBodyScan, parseJsonBody } from "./json-body.ts";
+import type { MediaPolicy } from "./media-policy.ts";
 
 /** What the ingress knows of a generation request's body. */
 export interface ParsedBody extends JsonBody {
@@ -24,17 +25,21 @@ export interface RequestLimits {
  * Reads a body as far as serving it needs, and refuses what no engine should see.
  *
  * @param scan that has seen the body arrive
- * @throws RequestError 400 naming the fields at fault, what was expected and what kind of thing came
+ * @param media says which URLs it may have; all when left out
+ * @throws RequestError 400 naming the fields at fault, what was expected and what kind of thing came, or a URL that is
+ *   not allowed
  */
 export function parseGenerationBody(
   bytes: Uint8Array,
   method: GenerateMethod,
   limits: RequestLimits = {},
   scan?: JsonBodyScan,
+  media?: MediaPolicy,
 ): ParsedBody {
   const parsed = parseJsonBody(bytes, jsonRules[method], scan);
   const choices = expectedChoicesOf(parsed.body, method);
   checkLimits(parsed.body, choices, limits);
+  media?.check(parsed.body);
   return { ...parsed, expectedChoices: choices };
 }
 

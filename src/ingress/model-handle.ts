@@ -4,6 +4,7 @@ import type { DeploymentContext } from "../serve/deployment-context.ts";
 import { encodeBody, readForwardedContent } from "./forwarded-content.ts";
 import { parseGenerationBody, type RequestLimits } from "./generation-request.ts";
 import type { ModelCatalog } from "./model-catalog.ts";
+import type { MediaPolicy } from "./media-policy.ts";
 import { defaultRoutes, type Route, type RouteMap } from "./routes.ts";
 
 /** What a handle of models is made from. */
@@ -15,25 +16,28 @@ export interface ModelHandleInit {
   readonly serverFor?: LLMHandleInit["serverFor"] | undefined;
   /** @default no limits */
   readonly limits?: RequestLimits | undefined;
+  /** Says which URLs engines may be told to fetch. @default all */
+  readonly media?: MediaPolicy | undefined;
   /** Rules and paths of what is forwarded. @default those of the ingress */
   readonly routes?: RouteMap | undefined;
 }
 
 /** The in-process handle of some models: bodies are read by the rules of their routes, as over HTTP. */
-export function modelHandle({ begin, context, models, limits, ...init }: ModelHandleInit): LLMHandle {
+export function modelHandle({ begin, context, models, limits, media, ...init }: ModelHandleInit): LLMHandle {
   const routes: RouteMap = { ...defaultRoutes, ...init.routes };
   return new LLMHandle({
     begin,
     clock: context.clock,
     random: context.random,
-    readGeneration: (body, method) => parseGenerationBody(Buffer.from(JSON.stringify(body)), method, limits),
+    readGeneration: (body, method) =>
+      parseGenerationBody(Buffer.from(JSON.stringify(body)), method, limits, undefined, media),
     readForwarded: async (body, name) => {
       const { method, path, streamEnds, body: rules } = (routes[name] ?? defaultRoutes[name]) as Route;
       const { bytes, contentType } = await encodeBody(body, rules?.kind ?? "json");
       const content =
         rules === undefined
           ? { model: undefined, stream: false, priority: 0, bytes, contentType }
-          : await readForwardedContent(bytes, contentType, rules);
+          : await readForwardedContent(bytes, contentType, rules, undefined, media);
       return {
         httpMethod: method,
         path: typeof path === "string" ? path : path[0]!,

@@ -229,6 +229,7 @@ export class OpenAiIngress implements DeploymentInstance {
       models: this.#models,
       serverFor: (model) => this.serverFor(model),
       limits: this.#requestLimits,
+      media: this.#media,
       routes,
     });
   }
@@ -275,8 +276,7 @@ export class OpenAiIngress implements DeploymentInstance {
     const bytes = await readRequestBody(request, "json", this.#bodyLimits, (arrived) =>
       scan.advance(arrived),
     );
-    const { model, ...parsed } = parseGenerationBody(bytes, method, this.#requestLimits, scan);
-    this.#media.check(parsed.body);
+    const { model, ...parsed } = parseGenerationBody(bytes, method, this.#requestLimits, scan, this.#media);
     const server = this.serverFor(model);
     request.cancel.throwIfCancelled();
     const response = await server[method]({

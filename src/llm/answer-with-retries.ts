@@ -1,4 +1,3 @@
-import type { Clock } from "../internal/clock.ts";
 import type { ReplicaLease } from "../replicas/replica.ts";
 import { promptText } from "../routing/prompt-text.ts";
 import type { PendingRequest } from "../routing/request-router.ts";
@@ -18,7 +17,6 @@ export interface AnswerContext {
   readonly adapters: LoraAdapters;
   readonly attempts: Attempts;
   readonly recorder: TraceRecorder;
-  readonly clock: Clock;
   /** Leaves the replicas that are worth taking. @default all */
   readonly narrow?: LeaseConstraints["narrow"];
   /** True when the failure may come from something that another try leaves out. Not counted as a retry. @default never */
@@ -49,7 +47,7 @@ async function answerOnSomeReplica(
   context: AnswerContext,
   answer: (lease: ReplicaLease) => Promise<LLMResponse>,
 ): Promise<LLMResponse> {
-  const { handle, attempts, recorder, clock, adapters } = context;
+  const { handle, attempts, recorder, adapters } = context;
   const adapterId = adapters.idOf(request);
   adapters.requireServable(adapterId);
   const failed = new Set<string>();
@@ -84,7 +82,7 @@ async function answerOnSomeReplica(
       failed.add(lease.replica.id);
       if (!attempts.mayRetry(error, handle.hasReplicaBeside(failed))) throw error;
       recorder.retried("decode", error);
-      await attempts.pause(error, clock, request.cancel);
+      await attempts.pause(request.cancel);
     }
   }
 }

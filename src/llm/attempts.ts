@@ -10,25 +10,43 @@ import type { RetryBudget } from "./retry-budget.ts";
 const firstPauseMs = 20;
 const longestPauseMs = 500;
 
+/** What {@link Attempts} go by. */
+export interface AttemptsInit {
+  /** Tries beyond the first, 0 or more. */
+  readonly maxRetries: number;
+  readonly budget: RetryBudget;
+  readonly random: Random;
+  readonly clock: Clock;
+  /** When the request's whole time is over, on `clock`. */
+  readonly deadlineMs: number;
+}
+
 /**
- * How often one request may still be tried, and which replicas failed it already.
+ * How often one request may still be tried.
  *
  * Only asked before the client has a byte. An error that another replica would repeat (a 4xx) is never retried; a
- * 500 is retried once, so that a poisonous prompt does not tour the fleet.
+ * 500 is retried once, so that a poisonous prompt does not tour the fleet. A try that could only begin when the
+ * request's whole time is over is not made: the failure at hand says more than a timeout.
  */
 export class Attempts {
   readonly #budget: RetryBudget;
   readonly #random: Random;
+  readonly #clock: Clock;
+  readonly #deadlineMs: number;
   #left: number;
   #serverErrors = 0;
   #pauses = 0;
+  /** Before the next try, milliseconds. */
+  #pauseMs = 0;
   /** Retries made so far. */
   count = 0;
 
-  constructor(maxRetries: number, budget: RetryBudget, random: Random) {
-    this.#left = maxRetries;
-    this.#budget = budget;
-    this.#random = random;
+  constructor(init: AttemptsInit) {
+    this.#left = init.maxRetries;
+    this.#budget = init.budget;
+    this.#random = init.random;
+    this.#clock = init.clock;
+    this.#deadlineMs = init.deadlineMs;
   }
 
   /** Decides on one failure; a yes is counted. `untried` tells whether another replica is left to try. */
@@ -38,6 +56,8 @@ export class Attempts {
       if (error.isClientFault) return false;
       if (error.engineStatus === 500 && (this.#serverErrors += 1) > 1) return false;
     }
+    const pauseMs = this.#nextPause(error);
+    if (this.#clock.now() + pauseMs >= this.#deadlineMs) return false;
     // Nothing was sent and somebody else is there: going on is free, however many are down.
     const free = error instanceof EngineConnectionError && error.neverSent && untried;
     if (!free) {
@@ -46,23 +66,30 @@ export class Attempts {
       this.#left -= 1;
     }
     this.count += 1;
+    this.#pauseMs = pauseMs;
     return true;
   }
 
-  /** Waits a short, random, growing while, but not after a broken connection: another replica can take over at once. */
-  async pause(error: unknown, clock: Clock, cancel: CancelToken): Promise<void> {
-    if (error instanceof EngineConnectionError) return;
-    const limit = Math.min(firstPauseMs * 2 ** this.#pauses, longestPauseMs);
-    this.#pauses += 1;
+  /** Waits before the try that {@link mayRetry} allowed. Rejects with the token's error. */
+  async pause(cancel: CancelToken): Promise<void> {
+    if (this.#pauseMs === 0) return;
     await new Promise<void>((resolve, reject) => {
-      const timer = clock.setTimer(() => {
+      const timer = this.#clock.setTimer(() => {
         stopListening();
         resolve();
-      }, this.#random.next() * limit);
+      }, this.#pauseMs);
       const stopListening = cancel.onCancel((cancelled) => {
         timer.cancel();
         reject(cancelled);
       });
     });
+  }
+
+  /** A short, random while that may grow; none after a broken connection: another replica can take over at once. */
+  #nextPause(error: EngineError): number {
+    if (error instanceof EngineConnectionError) return 0;
+    const limit = Math.min(firstPauseMs * 2 ** this.#pauses, longestPauseMs);
+    this.#pauses += 1;
+    return this.#random.next() * limit;
   }
 }

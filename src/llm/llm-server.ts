@@ -132,20 +132,20 @@ export class LLMServer implements LLMServerProtocol {
   ): Promise<LLMResponse> {
     const { clock, random } = this.context;
     this.#retryBudget.deposit();
-    limitTotalTime(request, this.llmConfig, this.context);
-    const attempts = new Attempts(maxRetries, this.#retryBudget, random);
+    const deadlineMs = limitTotalTime(request, this.llmConfig, this.context);
+    const attempts = new Attempts({ maxRetries, budget: this.#retryBudget, random, clock, deadlineMs });
     const recorder = new TraceRecorder(request, this.context, "single");
     return answerWithRetries(
       request,
-      { handle: this.pool.handle, adapters: this.adapters, attempts, recorder, clock },
+      { handle: this.pool.handle, adapters: this.adapters, attempts, recorder },
       (lease) =>
         send(lease, recorder, { clock, random, answering: this.#answering, decodeAdapters: this.adapters }),
     );
   }
 }
 
-/** Ends the request with 504 when its whole time is over. */
-export function limitTotalTime(request: ModelRequest, config: LLMConfig, context: DeploymentContext): void {
+/** Ends the request with 504 when its whole time is over. @returns when that is, on the context's clock */
+export function limitTotalTime(request: ModelRequest, config: LLMConfig, context: DeploymentContext): number {
   const limit = config.client.totalTimeoutMs;
   const timer = context.clock.setTimer(() => {
     request.cancel.cancel(
@@ -153,4 +153,5 @@ export function limitTotalTime(request: ModelRequest, config: LLMConfig, context
     );
   }, limit);
   request.cancel.onEnd(() => timer.cancel());
+  return context.clock.now() + limit;
 }

@@ -239,7 +239,7 @@ export class PDProxyServer implements LLMServerProtocol {
 
   async #generate(received: LLMRequest): Promise<LLMResponse> {
     const { clock, random } = this.context;
-    limitTotalTime(received, this.llmConfig, this.context);
+    const deadlineMs = limitTotalTime(received, this.llmConfig, this.context);
     const preparing = this.prepare(received);
     const request = preparing instanceof Promise ? await preparing : preparing;
     this.#health.request();
@@ -258,7 +258,8 @@ export class PDProxyServer implements LLMServerProtocol {
     };
     // What the request's semantics rule out is known now; the rest when there is a decode replica.
     let decision = possible.mode === "pd" && !bound ? undefined : note(possible);
-    const attempts = new Attempts(this.#options.maxRetries, this.#retryBudget, random);
+    const { maxRetries } = this.#options;
+    const attempts = new Attempts({ maxRetries, budget: this.#retryBudget, random, clock, deadlineMs });
     const progress: RequestProgress = { attempts, recorder, tokenIds: "unused", failedPrefills: new Set() };
     return answerWithRetries(
       request,
@@ -267,7 +268,6 @@ export class PDProxyServer implements LLMServerProtocol {
         adapters: this.#decode.adapters,
         attempts,
         recorder,
-        clock,
         narrow:
           decision?.mode === "decode-only"
             ? undefined

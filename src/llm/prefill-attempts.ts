@@ -25,7 +25,7 @@ export async function onSomePrefill<Result extends object>(
   use: (lease: ReplicaLease) => Promise<Result | DecodeOnlyReason>,
 ): Promise<Result | DecodeOnlyReason> {
   const { attempts, recorder, failedPrefills: failed } = progress;
-  const { prefill, options, clock, connector, prefillAdapters } = context;
+  const { prefill, options, connector, prefillAdapters } = context;
   const adapterId = prefillAdapters.idOf(request);
   const narrow = (prefills: readonly Replica[]): readonly Replica[] =>
     context.pairs.prefills(prefills, decodeLease.replica);
@@ -66,7 +66,7 @@ export async function onSomePrefill<Result extends object>(
         recorder.retried("prefill", error);
       } else if (attempts.mayRetry(error, prefill.hasReplicaBeside(failed))) {
         recorder.retried("prefill", error);
-        await attempts.pause(error, clock, request.cancel);
+        await attempts.pause(request.cancel);
       } else if (!connector.decodeNeedsPrefill && mayGoAlone(error, options)) {
         return "prefill_failed";
       } else {

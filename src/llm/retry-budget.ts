@@ -8,6 +8,9 @@ export interface RetryBudgetOptions {
 
 export const defaultRetryBudget: RetryBudgetOptions = { share: 0.1, reserve: 10 };
 
+/** Shares add up with rounding errors: ten tenths are a little less than one. */
+const wholeToken = 1 - 1e-9;
+
 /**
  * Keeps retries a small share of traffic, so that failing engines are not also flooded.
  *
@@ -30,7 +33,7 @@ export class RetryBudget {
 
   /** Takes one retry, if there is one. */
   withdraw(): boolean {
-    if (this.#tokens < 1) return false;
+    if (this.#tokens < wholeToken) return false;
     this.#tokens -= 1;
     return true;
   }

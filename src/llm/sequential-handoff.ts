@@ -120,6 +120,8 @@ function handOver(
     });
   };
   if (request.cancel.cancelled) {
+    // Its own slot may be the only one by which the KV can be freed; whoever waits for a slot goes first.
+    lease.release("neutral");
     giveUp();
     throw request.cancel.error!;
   }

@@ -4,7 +4,7 @@ import type { AutoscalingOptions } from "../src/config/autoscaling-config.ts";
 import { LLMConfig } from "../src/config/llm-config.ts";
 import type { ClientConfigInit } from "../src/config/client-config.ts";
 import type { ScalingTarget } from "../src/config/scaling-target.ts";
-import { callbackTarget } from "../src/scaling-targets/callback-target.ts";
+import { callbackTarget, type ScaleRequest } from "../src/scaling-targets/callback-target.ts";
 import { FakeClock, mockAnswer, MockVLLMEngine, seededRandom } from "../src/testing/index.ts";
 
 const model = "mock-model";
@@ -54,14 +54,19 @@ function mockTarget(role: "prefill" | "decode", clock: FakeClock): ScalingTarget
 }
 
 function cluster(options: {
+  /** @default one of its own */
+  clock?: FakeClock;
   prefill: AutoscalingOptions;
   decode: AutoscalingOptions;
   client?: ClientConfigInit;
   maxQueuedRequests?: number;
+  /** Longer than a request takes, so that none is lost when its engine goes. @default 300 */
+  gracefulShutdownTimeoutS?: number;
   /** @default mock engines */
   decodeTarget?: ScalingTarget;
 }) {
-  const clock = new FakeClock();
+  const { clock = new FakeClock() } = options;
+  const warnings: string[] = [];
   const side = (
     role: "prefill" | "decode",
     autoscalingConfig: AutoscalingOptions,
@@ -74,6 +79,7 @@ function cluster(options: {
         autoscalingConfig,
         maxOngoingRequests,
         maxQueuedRequests: options.maxQueuedRequests ?? -1,
+        gracefulShutdownTimeoutS: options.gracefulShutdownTimeoutS ?? 300,
         // Nothing but the load is to happen.
         healthCheckPeriodS: 100_000,
       },
@@ -83,7 +89,7 @@ function cluster(options: {
   const app = buildPdOpenaiApp({
     prefillConfig: side("prefill", options.prefill, 32),
     decodeConfig: side("decode", options.decode, 128),
-  }).withEnvironment({ clock, random: seededRandom(1), warn: () => undefined });
+  }).withEnvironment({ clock, random: seededRandom(1), warn: (message) => warnings.push(message) });
   cleanups.push(async () => {
     const stopped = app.shutdown({ graceMs: 0 });
     await turns();
@@ -116,7 +122,8 @@ function cluster(options: {
         ...({ ignore_eos: true } as object),
       })
       .then((answer) => answer.choices[0]?.message.content);
-  return { app, clock, pool, history, until, note, ask };
+  const at = (): number => clock.now() / 1_000;
+  return { app, pool, history, until, note, ask, at, warnings };
 }
 
 /** As the seed has them. */
@@ -207,6 +214,64 @@ function expectAnswer(answer: string | null | undefined, text: string): void {
   const natural = mockAnswer({ messages: [{ role: "user", content: text }] }, tokens);
   expect(answer?.startsWith(natural), `${answer} to ${text}`).toBe(true);
 }
+
+describe("an engine that does not drain in time", { timeout: 60_000 }, () => {
+  it("ends what still runs on it with an error that says why, and lets its target go on", async () => {
+    const clock = new FakeClock();
+    const engine = new MockVLLMEngine({ role: "decode", clock, latency: { interTokenMs: 10_000 } });
+    await engine.start();
+    cleanups.push(() => engine.stop());
+    let scale: ScaleRequest | undefined;
+    const { app, pool, until, warnings, at } = cluster({
+      clock,
+      prefill: { ...seedPrefill, maxReplicas: 1 },
+      decode: seedDecode,
+      gracefulShutdownTimeoutS: 20,
+      decodeTarget: callbackTarget(
+        (request) => {
+          scale = request;
+          request.reportReady(engine.url);
+        },
+        { reportsEndpoints: true },
+      ),
+    });
+    await app.start();
+    await turns(100);
+    const asking = app.handle.chat({
+      model,
+      messages: [{ role: "user", content: "long" }],
+      max_tokens: tokens,
+      stream: true,
+      ...({ ignore_eos: true } as object),
+    });
+    const read: unknown[] = [];
+    const failed = (async () => {
+      for await (const chunk of asking) read.push(chunk);
+    })().catch((error: unknown) => error);
+    await turns(100);
+    await until(prefillS + 15);
+    expect(read.length).toBeGreaterThan(0);
+    const began = at();
+    let drained = false;
+    const draining = scale!.drain(engine.url).then(() => (drained = true));
+    await until(began + 15);
+    const [replica] = pool("Decode").replicas;
+    expect(replica).toMatchObject({ state: "STOPPING", inFlight: 1 });
+    expect(replica!.drainTimeLeftMs).toBeCloseTo(5_000, -1);
+    expect(drained).toBe(false);
+    await until(began + 20.5);
+    await draining;
+    expect(await failed).toMatchObject({
+      status: 502,
+      code: "stream_disconnected",
+      message: "The engine was stopped before it had answered: it had 20 s to drain.",
+    });
+    expect(pool("Decode").replicas).toEqual([]);
+    expect(warnings.filter((text) => text.includes("drain"))).toEqual([
+      `Decode:${model}#${new URL(engine.url).host} did not drain within 20 s (graceful_shutdown_timeout_s): 1 of its requests end.`,
+    ]);
+  });
+});
 
 describe("scale to zero", { timeout: 60_000 }, () => {
   const zero: AutoscalingOptions = {

@@ -27,11 +27,14 @@ export interface ScalingContext {
   readonly clock: Clock;
   readonly random: Random;
   readonly engine: EngineTemplate;
+  /** Milliseconds from one health check to the next, and that one may take, from the deployment's options. */
+  readonly healthCheck: { readonly periodMs: number; readonly timeoutMs: number };
   /** For what a person should know. */
   readonly warn: (message: string) => void;
   /**
    * Takes the replicas whose endpoint matches out of service and resolves when nothing uses them any more: no
-   * request, and on prefill no KV that decode has yet to fetch. To be awaited before an engine is stopped.
+   * request, and on prefill no KV that decode has yet to fetch. To be awaited before an engine is stopped. What still
+   * uses them after `gracefulShutdownTimeoutS` fails, so that it always resolves.
    */
   readonly drain: (matches: (endpoint: Endpoint) => boolean) => Promise<void>;
   /** Takes endpoints back that were drained, and that `endpoints` lists as before: their engines stay after all. */

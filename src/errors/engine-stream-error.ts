@@ -1,3 +1,4 @@
+import { EngineConnectionError } from "./engine-connection-error.ts";
 import { EngineError, type EngineErrorOrigin } from "./engine-error.ts";
 
 /** How a stream went wrong without an error status. */
@@ -17,10 +18,12 @@ export class EngineStreamError extends EngineError {
   readonly fault: StreamFault;
 
   constructor(origin: EngineErrorOrigin, fault: StreamFault, options: { readonly cause?: unknown } = {}) {
-    super(streamFaultText[fault], origin, {
+    const { cause } = options;
+    const reason = cause instanceof EngineConnectionError ? cause.reason : undefined;
+    super(reason === undefined ? streamFaultText[fault] : `The engine ${reason}.`, origin, {
       code: `stream_${fault}`,
       status: 502,
-      cause: options.cause,
+      cause,
     });
     this.fault = fault;
   }

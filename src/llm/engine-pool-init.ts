@@ -83,6 +83,7 @@ function scalingOf(config: LLMConfig, options: DeploymentConfig): EnginePoolInit
     autoscaling: options.autoscalingConfig ?? undefined,
     numReplicas: options.numReplicas ?? 1,
     gangSize: options.gangSchedulingConfig?.gangSize ?? 1,
+    drainTimeoutMs: options.gracefulShutdownTimeoutS * 1000,
     engine: {
       devices: config.getEngineConfig().numDevices,
       dataParallelSize: config.dataParallelSize,

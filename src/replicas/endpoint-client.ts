@@ -5,7 +5,7 @@ import { EngineConnectionError } from "../errors/engine-connection-error.ts";
 import type { EnginePhase } from "../errors/engine-error.ts";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import { EngineHeaders } from "./engine-headers.ts";
-import { toEngineError } from "./to-engine-error.ts";
+import { CallsEndedError, toEngineError } from "./to-engine-error.ts";
 import { fixedHeaders } from "./fixed-headers.ts";
 import { joinSmallParts, sizeOfParts } from "./body-parts.ts";
 
@@ -156,14 +156,18 @@ export class EndpointClient {
     await (pool.destroyed ? pool.destroy() : pool.close());
   }
 
-  /** Ends its requests now and closes every connection that nobody else uses. */
-  async destroy(): Promise<void> {
+  /**
+   * Ends its requests now and closes every connection that nobody else uses.
+   *
+   * @param reason what its requests are told; it follows "The decode engine"
+   */
+  async destroy(reason?: string): Promise<void> {
     for (const call of this.#calls ?? []) {
-      call.abort(
-        new EngineConnectionError({ phase: call.phase, replica: this.#replica }, { neverSent: false }),
-      );
+      const origin = { phase: call.phase, replica: this.#replica };
+      call.abort(new EngineConnectionError(origin, { neverSent: false, reason }));
     }
-    if (this.#leave()) await this.#connections.pool.destroy();
+    const error = reason === undefined ? null : new CallsEndedError(reason);
+    if (this.#leave()) await this.#connections.pool.destroy(error);
   }
 
   /** True when nobody uses the connections any more. */

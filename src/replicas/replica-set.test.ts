@@ -44,6 +44,54 @@ describe("reconcile", () => {
     await set.destroy();
   });
 
+  it("ends what still uses a replica when its time to drain is over", async () => {
+    const clock = new FakeClock();
+    const late: [string, number][] = [];
+    const set = makeReplicaSet({
+      clock,
+      observer: { onDrainTimeout: ({ id }, limitMs) => late.push([id, limitMs]) },
+    });
+    await set.reconcile([endpoint(1), endpoint(2)]);
+    const [first, second] = set.replicas as [Replica, Replica];
+    first.lease();
+    first.addHold();
+    second.lease();
+    const drained = set.drain(first, 20_000);
+    void set.reconcile([]);
+    clock.advance(15_000);
+    expect(first.drainTimeLeftMs).toBe(5_000);
+    // A second call begins the time anew.
+    expect(set.drain(first, 10_000)).toBe(drained);
+    clock.advance(9_999);
+    expect(late).toEqual([]);
+    clock.advance(1);
+    await drained;
+    expect(late).toEqual([["127.0.0.1:9001", 10_000]]);
+    // The other one left for another reason: it may take as long as it does.
+    clock.advance(1_000_000);
+    expect(set.drainingReplicas).toEqual([second]);
+    expect(second.drainTimeLeftMs).toBeUndefined();
+    await set.destroy();
+  });
+
+  it("lifts the limit of a drain when its endpoint comes back, and when it is over", async () => {
+    const clock = new FakeClock();
+    const late: string[] = [];
+    const set = makeReplicaSet({ clock, observer: { onDrainTimeout: ({ id }) => late.push(id) } });
+    await set.reconcile([endpoint(1), endpoint(2)]);
+    const [first, second] = set.replicas as [Replica, Replica];
+    const lease = first.lease();
+    const drained = [set.drain(first, 20_000), set.drain(second, 20_000)];
+    await drained[1];
+    await set.reconcile([endpoint(1)]);
+    expect(clock.pendingTimers).toBe(0);
+    clock.advance(1_000_000);
+    expect(late).toEqual([]);
+    lease.release("success");
+    await drained[0];
+    await set.destroy();
+  });
+
   it("replaces an endpoint whose settings changed, and only then", async () => {
     const set = makeReplicaSet({});
     await set.reconcile([endpoint(1, { apiKey: "a", labels: { zone: "x", rack: "1" } })]);

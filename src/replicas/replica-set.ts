@@ -18,6 +18,8 @@ export interface ReplicaSetObserver {
   onEngineRestart?(replica: Replica, previousEngineId: string): void;
   /** A server does not heed `X-data-parallel-rank`. Told once for each replica. */
   onOtherRank?(replica: Replica, rank: number): void;
+  /** It had not drained when its time was over: what still uses it ends now. */
+  onDrainTimeout?(replica: Replica, limitMs: number): void;
 }
 
 /** What a {@link ReplicaSet} gives every replica it makes. */
@@ -100,6 +102,10 @@ export class ReplicaSet implements ReplicaObserver {
     const added: Replica[] = [];
     for (const [key, endpoint] of wanted) {
       if (this.#byKey.has(key)) continue;
+      // Its engine stays after all.
+      for (const leaving of this.#draining.keys()) {
+        if (endpointKey(leaving.endpoint) === key) leaving.limitDrain(undefined);
+      }
       const replica = this.#create(endpoint);
       this.#byKey.set(key, replica);
       if (this.gate !== undefined) this.#starting.set(replica, new CancelToken());
@@ -111,9 +117,16 @@ export class ReplicaSet implements ReplicaObserver {
     return Promise.all(drained).then(() => undefined);
   }
 
-  /** Takes one replica out; resolves when it has drained. It comes back, as a new one, with the next {@link reconcile} that names it. */
-  drain(replica: Replica): Promise<void> {
+  /**
+   * Takes one replica out; resolves when it has drained. It comes back, as a new one, with the next {@link reconcile}
+   * that names it.
+   *
+   * @param limitMs milliseconds until what still uses it fails, also when it drains already; it no longer holds when
+   *   the endpoint comes back meanwhile. Undefined: none
+   */
+  drain(replica: Replica, limitMs?: number): Promise<void> {
     const leaving = this.#draining.get(replica);
+    if (limitMs !== undefined) replica.limitDrain(limitMs);
     if (leaving !== undefined) return leaving;
     this.#byKey.delete(endpointKey(replica.endpoint));
     const drained = this.#drain(replica);
@@ -142,6 +155,10 @@ export class ReplicaSet implements ReplicaObserver {
 
   onOtherRank(replica: Replica, rank: number): void {
     this.#init.observer.onOtherRank?.(replica, rank);
+  }
+
+  onDrainTimeout(replica: Replica, limitMs: number): void {
+    this.#init.observer.onDrainTimeout?.(replica, limitMs);
   }
 
   /** Drains every replica; resolves when all sockets are closed. */

@@ -58,6 +58,7 @@ export function makeReplicaSet(options: {
       onReplicasChange: (available) => options.observer?.onReplicasChange?.(available),
       onSlotFree: () => options.observer?.onSlotFree?.(),
       onEngineRestart: (replica, previous) => options.observer?.onEngineRestart?.(replica, previous),
+      onDrainTimeout: (replica, limitMs) => options.observer?.onDrainTimeout?.(replica, limitMs),
     },
   });
 }

@@ -1,5 +1,5 @@
 import type { ClientConfig } from "../config/client-config.ts";
-import type { Clock } from "../internal/clock.ts";
+import type { Clock, Timer } from "../internal/clock.ts";
 import type { RoutingChoice } from "../observability/request-trace.ts";
 import { hash32 } from "../routing/murmur3.ts";
 import type { EngineLoad, ReplicaView } from "../routing/request-router.ts";
@@ -23,6 +23,8 @@ export interface ReplicaObserver {
   onEngineRestart?(replica: Replica, previousEngineId: string): void;
   /** Another data-parallel rank than itself answered: its server does not heed `X-data-parallel-rank`. Told once. */
   onOtherRank?(replica: Replica, rank: number): void;
+  /** It had not drained when its time was over: what still uses it ends now. */
+  onDrainTimeout?(replica: Replica, limitMs: number): void;
 }
 
 export interface ReplicaInit {
@@ -79,6 +81,7 @@ export class Replica implements ReplicaView {
   #servedModels: readonly ServedModel[] | undefined;
   readonly #observer: ReplicaObserver;
   readonly #health: ReplicaHealth;
+  readonly #clock: Clock;
   readonly #engineIds: string[] = [];
   #inFlight = 0;
   #probes = 0;
@@ -87,6 +90,7 @@ export class Replica implements ReplicaView {
   #draining = false;
   #otherRankSeen = false;
   #onDrained: (() => void) | undefined;
+  #drainLimit: { readonly endsMs: number; readonly timer: Timer } | undefined;
 
   constructor(init: ReplicaInit) {
     this.id = init.id;
@@ -100,6 +104,7 @@ export class Replica implements ReplicaView {
     this.pairGroup = init.endpoint.pairGroup;
     this.labels = init.endpoint.labels ?? noLabels;
     this.#observer = init.observer;
+    this.#clock = init.clock;
     this.http = new EndpointClient(init.endpoint, init.client, this.fullName, init.connections);
     this.#health = new ReplicaHealth(init.clock, init.outlierDetection, () =>
       this.#observer.onAvailabilityChange(this),
@@ -204,15 +209,41 @@ export class Replica implements ReplicaView {
         this.#onDrained = resolve;
       });
     }
+    this.limitDrain(undefined);
     this.#health.dispose();
     await this.http.close();
   }
 
-  /** Closes every socket now. */
-  async destroy(): Promise<void> {
+  /** Milliseconds until what still uses it is ended; undefined: it may drain as long as it takes. */
+  get drainTimeLeftMs(): number | undefined {
+    return this.#drainLimit === undefined
+      ? undefined
+      : Math.max(0, this.#drainLimit.endsMs - this.#clock.now());
+  }
+
+  /**
+   * How long it may still drain from now on, in place of an earlier limit. Requests beyond it fail, KV not yet fetched
+   * is given up, and {@link drain} resolves.
+   *
+   * @param limitMs milliseconds, 0 or more; undefined: no limit any more
+   */
+  limitDrain(limitMs: number | undefined): void {
+    this.#drainLimit?.timer.cancel();
+    this.#drainLimit = undefined;
+    if (limitMs === undefined) return;
+    const timer = this.#clock.setTimer(() => {
+      this.#observer.onDrainTimeout?.(this, limitMs);
+      void this.destroy(`was stopped before it had answered: it had ${limitMs / 1000} s to drain`);
+    }, limitMs);
+    this.#drainLimit = { endsMs: this.#clock.now() + limitMs, timer };
+  }
+
+  /** Closes every socket now. @param reason what its requests are told; it follows "The decode engine" */
+  async destroy(reason?: string): Promise<void> {
     this.#draining = true;
+    this.limitDrain(undefined);
     this.#health.dispose();
-    await this.http.destroy();
+    await this.http.destroy(reason);
     this.#onDrained?.();
   }
 

@@ -11,6 +11,11 @@ export interface FailedCall extends EngineErrorOrigin {
   readonly connectTimeoutMs: number;
 }
 
+/** Why a client ended the calls that still ran; follows "The decode engine" in what they are told. */
+export class CallsEndedError extends Error {
+  override readonly name = "CallsEndedError";
+}
+
 /** What an error of the HTTP client means for the request. Errors of this library stay as they are. */
 export function toEngineError(
   error: Error,
@@ -28,5 +33,6 @@ export function toEngineError(
   if (code === "UND_ERR_CONNECT_TIMEOUT") {
     return new EngineTimeoutError({ phase: "connect", replica }, "connectTimeoutMs", connectTimeoutMs);
   }
-  return new EngineConnectionError({ phase, replica }, { cause: error, neverSent: !sent });
+  const reason = error instanceof CallsEndedError ? error.message : undefined;
+  return new EngineConnectionError({ phase, replica }, { cause: error, neverSent: !sent, reason });
 }

@@ -23,12 +23,14 @@ export interface ScaleRequest {
    */
   readonly reportReady: (endpoint: string | EndpointInit) => void;
   /**
-   * Takes an engine out of service. Resolves when nobody uses it any more: then stop it.
+   * Takes an engine out of service. Resolves when nobody uses it any more, at the latest after
+   * `gracefulShutdownTimeoutS`: then stop it. The next call comes when this one has returned, so do not await this in
+   * the callback if a new number should be heard meanwhile.
    *
    * @param url base URL, or name
    */
   readonly drain: (url: string) => Promise<void>;
-  /** The deployment ends, or another call follows. */
+  /** The deployment ends. */
   readonly signal: AbortSignal;
 }
 

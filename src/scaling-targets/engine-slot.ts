@@ -25,12 +25,14 @@ export interface EngineSlotInit {
 
 const healthPollMs = 500;
 const healthTimeoutMs = 5_000;
+/** Health checks an engine that was ready may fail in a row. Ray's `REPLICA_HEALTH_CHECK_UNHEALTHY_THRESHOLD`. */
+const hungAfterChecks = 3;
 const firstPauseMs = 1_000;
 const longestPauseMs = 60_000;
 /** An engine that ran this long was well: its end begins a new count of failures. */
 const provenMs = 60_000;
 
-/** A place for one engine: starts it, waits until it answers `/health`, starts it again when it ends by itself. */
+/** A place for one engine: starts it, waits until it answers `/health`, starts it again when it ends by itself or hangs. */
 export class EngineSlot {
   readonly #init: EngineSlotInit;
   readonly #stop = new AbortController();
@@ -121,6 +123,11 @@ export class EngineSlot {
       this.#readySinceMs = clock.now();
       this.#started = endpoint;
       if (this.#leaving === undefined) this.#setEndpoint(endpoint);
+      if (await this.#untilHung(endpoint, AbortSignal.any([began.signal, this.#stop.signal]))) {
+        this.#setEndpoint(undefined);
+        await engine.terminate();
+        return `it failed ${hungAfterChecks} health checks in a row; ${await over}`;
+      }
     } else if (!this.#stop.signal.aborted && engine.running) {
       await engine.terminate();
       return `it was not ready within ${startupTimeoutMs / 1000} s; ${await over}`;
@@ -132,20 +139,31 @@ export class EngineSlot {
   async #untilHealthy(endpoint: Endpoint, signal: AbortSignal): Promise<boolean> {
     const { context } = this.#init;
     while (!signal.aborted) {
-      try {
-        const { status } = await context.call(endpoint, {
-          method: "GET",
-          path: "/health",
-          timeoutMs: healthTimeoutMs,
-          signal,
-        });
-        if (status === 200) return !signal.aborted;
-      } catch {
-        // It does not listen yet.
-      }
+      if (await this.#isHealthy(endpoint, healthTimeoutMs, signal)) return !signal.aborted;
       await pause(context.clock, healthPollMs, signal);
     }
     return false;
+  }
+
+  /** Checks an engine that was ready. @returns true when it hangs, false when the signal aborted before */
+  async #untilHung(endpoint: Endpoint, signal: AbortSignal): Promise<boolean> {
+    const { clock, healthCheck } = this.#init.context;
+    for (let failures = 0; failures < hungAfterChecks;) {
+      await pause(clock, healthCheck.periodMs, signal);
+      if (signal.aborted) return false;
+      failures = (await this.#isHealthy(endpoint, healthCheck.timeoutMs, signal)) ? 0 : failures + 1;
+    }
+    return !signal.aborted;
+  }
+
+  async #isHealthy(endpoint: Endpoint, timeoutMs: number, signal: AbortSignal): Promise<boolean> {
+    try {
+      const question = { method: "GET", path: "/health", timeoutMs, signal } as const;
+      return (await this.#init.context.call(endpoint, question)).status === 200;
+    } catch {
+      // It does not listen, or does not answer.
+      return false;
+    }
   }
 
   #setEndpoint(endpoint: Endpoint | undefined): void {

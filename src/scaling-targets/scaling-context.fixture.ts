@@ -25,6 +25,7 @@ export class FakeDeployment {
       clock: this.clock,
       random: { next: () => 0.5, id: () => "0".repeat(32) },
       warn: (message) => this.warnings.push(message),
+      healthCheck: { periodMs: 10_000, timeoutMs: 30_000 },
       engine: {
         devices: 1,
         dataParallelSize: 1,

@@ -112,6 +112,51 @@ describe("processes", { timeout: 30_000 }, () => {
     expect(deployment.warnings[0]).toMatch(/it was not ready within 10 s; signal SIGKILL/);
   });
 
+  it("that hang are ended, by force if need be, and started again", async () => {
+    let status = 200;
+    const { deployment, target, probe, lines } = make(
+      "trap '' TERM; while :; do sleep 0.05; done",
+      { stopTimeoutMs: 2_000 },
+      () => ({ status, body: "" }),
+    );
+    const { clock } = deployment;
+    const check = async (): Promise<void> => {
+      const asked = deployment.asked.length;
+      await clock.waitForTimers(1);
+      clock.advance(10_000);
+      await until(() => deployment.asked.length > asked);
+      await settle();
+    };
+    await target.start!(deployment.context);
+    await target.setReplicas(1, signal);
+    await until(() => probe.urls.length === 1 && lines.length === 1);
+    const [first] = probe.urls;
+    for (const next of [503, 503, 200, 503, 503]) {
+      status = next;
+      await check();
+    }
+    // Never three in a row.
+    expect(probe.urls).toEqual([first]);
+    await check();
+    await until(() => probe.urls.length === 0);
+    await clock.waitForTimers(1);
+    clock.advance(2_000);
+    await until(() => deployment.warnings.length === 1);
+    expect(deployment.warnings[0]).toMatch(
+      /^Engine 0 of "D" ended and is started again in 1 s: it failed 3 health checks in a row; signal SIGKILL/,
+    );
+    status = 200;
+    await clock.waitForTimers(1);
+    clock.advance(1_000);
+    await until(() => probe.urls.length === 1 && lines.length === 2);
+    // This one does not heed SIGTERM either.
+    await target.setReplicas(0, signal);
+    deployment.finishDrain();
+    await settle();
+    await clock.waitForTimers(1);
+    clock.advance(2_000);
+  });
+
   it("take the port they are told, unless somebody has it", async () => {
     const first = make(stays);
     await first.target.start!(first.deployment.context);

@@ -76,7 +76,7 @@ type ParsedOptions = ReturnType<typeof readOptions>;
 /**
  * Engines as processes of this machine: `vllm serve` with the flags, ports, KV transfer set-up and GPUs that
  * `LLMConfig.toVllmCommand` says. An engine gets requests when it is healthy, is drained before it is ended, and is
- * started again, with growing pauses, when it ends by itself. Says itself where its engines are: the configuration
+ * started again, with growing pauses, when it ends by itself or fails three health checks in a row. Says itself where its engines are: the configuration
  * then has no `endpoints`.
  *
  * @example scalingTarget: vllmProcesses({ gpus: [0, 1, 2, 3] })

@@ -18,6 +18,17 @@ export class AvailabilityWarnings {
     this.#warn = warn;
   }
 
+  /** A replica did not drain in time. */
+  drainTimeout({ fullName, inFlight, holds }: Replica, limitMs: number): void {
+    const lost = [
+      ...(inFlight > 0 ? [`${inFlight} of its requests end`] : []),
+      ...(holds > 0 ? [`KV of ${holds} is given up`] : []),
+    ];
+    this.#warn(
+      `${fullName} did not drain within ${limitMs / 1000} s (graceful_shutdown_timeout_s): ${lost.join(", ")}.`,
+    );
+  }
+
   /** Looks at the replicas after a change. */
   observe(replicas: ReplicaSet): void {
     const { available } = replicas;

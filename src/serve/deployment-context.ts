@@ -82,6 +82,11 @@ export interface ReplicaStatus {
   readonly ejections: number;
   /** KV holds: requests whose blocks are pinned on it until decode picks them up. */
   readonly holds: number;
+  /**
+   * Milliseconds it may still drain, from `gracefulShutdownTimeoutS`; then what uses it fails. Null: it does not
+   * drain, or as long as it takes, as when it was taken out by hand or by discovery.
+   */
+  readonly drainTimeLeftMs: number | null;
   /** vLLM's version; null until the engine was asked, or when it does not say. */
   readonly version: string | null;
   /** Names of what it serves, LoRA adapters included; null until it was asked. */

@@ -102,6 +102,7 @@ export class EnginePool implements DeploymentControl {
         onEngineRestart: (replica, previous) => this.#onEngineRestart(replica, previous),
         onOtherRank: ({ fullName }, rank) =>
           init.warn(`${fullName} does not heed X-data-parallel-rank: rank ${rank} answered for it.`),
+        onDrainTimeout: (replica, limitMs) => this.#warnings.drainTimeout(replica, limitMs),
       },
     });
     this.handle.attach(this.replicas);
@@ -162,11 +163,16 @@ export class EnginePool implements DeploymentControl {
    * @returns settles when its last request is over and, on prefill, decode has fetched the last KV from it
    * @throws ConfigurationError when there is no such replica
    */
-  async drain(replicaId: string): Promise<void> {
+  drain(replicaId: string): Promise<void> {
+    return this.#drain(replicaId);
+  }
+
+  /** @param limitMs milliseconds until what still uses it fails; undefined: none */
+  async #drain(replicaId: string, limitMs?: number): Promise<void> {
     const leaving = this.replicas.drainingReplicas.find(({ id }) => id === replicaId);
     const replica = leaving ?? this.#find(replicaId);
     if (leaving === undefined) this.#wanted.takeOut(replica.endpoint);
-    await this.#leave(this.replicas.drain(replica));
+    await this.#leave(this.replicas.drain(replica, limitMs));
   }
 
   /** As {@link drain}, at once: requests that run on it fail. @throws ConfigurationError when there is no such replica */
@@ -323,7 +329,7 @@ export class EnginePool implements DeploymentControl {
           ...options.engine,
           command: (given) => options.engine.command({ role: this.role, ...given }),
         },
-        drainReplica: (id) => this.drain(id),
+        drainReplica: (id) => this.#drain(id, options.drainTimeoutMs),
         readmit: (matches) => {
           this.#wanted.putBack(matches);
           if (!this.#stop.signal.aborted) void this.#reconcile();

@@ -14,6 +14,8 @@ export interface PoolScalingOptions {
   readonly numReplicas: number;
   /** From `gangSchedulingConfig`; 1 without. */
   readonly gangSize: number;
+  /** Milliseconds an engine that is scaled down may drain; then what still uses it fails. 0 or more. */
+  readonly drainTimeoutMs: number;
   /** What its engines are, for a target that starts them. */
   readonly engine: EngineTemplate;
 }

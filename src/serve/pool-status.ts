@@ -80,6 +80,7 @@ function replicaStatus(
     inFlight,
     ejections: replica.totalEjections,
     holds,
+    drainTimeLeftMs: replica.drainTimeLeftMs ?? null,
     version: replica.version ?? null,
     servedModels: replica.servedModels?.map((model) => model.id) ?? null,
     engineLoad: engineLoad === undefined ? null : reportedLoad(engineLoad, nowMs),

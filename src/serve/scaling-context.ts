@@ -9,9 +9,11 @@ export interface ScalingContextInit extends Pick<
   "deployment" | "clock" | "random" | "warn" | "readmit"
 > {
   readonly client: ClientConfig;
+  readonly healthCheckPeriodS: number;
+  readonly healthCheckTimeoutS: number;
   readonly engine: EngineTemplate;
   readonly replicas: ReplicaSet;
-  /** As `EnginePool.drain`. */
+  /** As `EnginePool.drain`, but with a time limit. */
   readonly drainReplica: (replicaId: string) => Promise<void>;
 }
 
@@ -24,6 +26,7 @@ export function scalingContext(init: ScalingContextInit): ScalingContext {
     random,
     warn,
     engine,
+    healthCheck: { periodMs: init.healthCheckPeriodS * 1000, timeoutMs: init.healthCheckTimeoutS * 1000 },
     readmit,
     drain: async (matches) => {
       const leaving = replicas.drainingReplicas.filter(({ endpoint }) => matches(endpoint));

@@ -56,6 +56,8 @@ export {
   type EndpointsInit,
 } from "./config/endpoint.ts";
 export type { EndpointSource } from "./config/endpoint-source.ts";
+export type { ScalingTargetSource } from "./config/scaling-target-source.ts";
+export type { NamedOptions } from "./config/named-source.ts";
 export type {
   EngineTemplate,
   EngineQuestion,

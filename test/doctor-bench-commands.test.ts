@@ -89,6 +89,32 @@ describe("serve-llm doctor", () => {
     expect(stderr).toContain("does not say where these engines are");
   });
 
+  it("starts no engines of a file that names a scaling target, but examines those that run", async () => {
+    const [prefill, decode] = [await engine("prefill"), await engine("decode")];
+    const folder = mkdtempSync(join(tmpdir(), "serve-llm-doctor-"));
+    const file = join(folder, "serve.yaml");
+    const config = {
+      model_loading_config: { model_id: "mock-model" },
+      engine_kwargs: { kv_transfer_config: { kv_connector: "NixlConnector", kv_role: "kv_both" } },
+      scaling_target: { processes: { command: "/nowhere/vllm" } },
+    };
+    const application = {
+      name: "pd",
+      import_path: "ray.serve.llm:build_pd_openai_app",
+      args: { prefill_config: config, decode_config: config },
+    };
+    writeFileSync(file, JSON.stringify({ applications: [application] }));
+    try {
+      expect(await serveLLM("doctor", "--config", file)).toBe(1);
+      expect(stderr).toContain("Engines of a scaling target are examined when they run");
+      const urls = ["--prefill", prefill, "--decode", decode];
+      expect(await serveLLM("doctor", "--config", file, ...urls, "--json"), stdout + stderr).toBe(0);
+      expect(JSON.parse(stdout)).toMatchObject({ pairs: [{ disaggregated: true }] });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   it.each([
     [["doctor"], /--prefill URL,URL/],
     [["doctor", "--prefill", "nonsense", "--decode", "http://x"], /valid URL/],

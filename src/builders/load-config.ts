@@ -203,7 +203,7 @@ function fileNotes({ targetCapacity, loggingConfig, controllerOptions }: ServeCo
   return [
     ...(targetCapacity === null
       ? []
-      : ["target_capacity has no effect: engines are not started or stopped from here"]),
+      : ["target_capacity has no effect: the number of engines is not a share of another one here"]),
     ...(loggingConfig === null ? [] : ["logging_config has no effect: log lines come from your own logger"]),
     ...(controllerOptions === null
       ? []
@@ -216,10 +216,14 @@ function applicationNotes(application: ServeApplication): readonly string[] {
   return [
     ...(autoscalingPolicy === null
       ? []
-      : ["autoscaling_policy has no effect: the number of engines is yours"]),
+      : [
+          "autoscaling_policy has no effect: a deployment with a scaling_target is sized by its own autoscaling_config",
+        ]),
     ...(loggingConfig === null ? [] : ["logging_config has no effect: log lines come from your own logger"]),
     ...(externalScalerEnabled
-      ? ["external_scaler_enabled has no effect: the number of engines is yours"]
+      ? [
+          "external_scaler_enabled has no effect: nobody is asked from outside; without a scaling_target the number of engines is yours",
+        ]
       : []),
     ...(Object.keys(runtimeEnv).length === 0 ? [] : ["runtime_env has no effect: engines run elsewhere"]),
   ];

@@ -4,6 +4,7 @@ import { describeValue } from "./describe-value.ts";
 import { engineArgumentProblems } from "./engine-config.ts";
 import type { LLMDeploymentOptions } from "./llm-config-init.ts";
 import type { ScalingTarget } from "./scaling-target.ts";
+import type { ScalingTargetSource } from "./scaling-target-source.ts";
 import { namedBundles, noBundlesMessage, type PlacementGroupConfig } from "./placement-group-config.ts";
 
 /** The fields of an LLMConfig that depend on each other. */
@@ -85,7 +86,7 @@ function numDevicesOf(kwargs: Readonly<Record<string, unknown>>): number {
 /** What a configuration says about the number of its engines, when nothing here could start or stop one. */
 export function scalingNotes(config: {
   readonly deploymentConfig: LLMDeploymentOptions;
-  readonly scalingTarget: ScalingTarget | undefined;
+  readonly scalingTarget: ScalingTarget | ScalingTargetSource | undefined;
 }): readonly string[] {
   if (config.scalingTarget !== undefined) return [];
   const { autoscalingConfig, numReplicas } = config.deploymentConfig;

@@ -7,6 +7,7 @@ import type { ModelLoadingConfig } from "./model-loading-config.ts";
 import type { PlacementGroupConfig } from "./placement-group-config.ts";
 import type { RayCase } from "./ray-case.ts";
 import type { ScalingTarget } from "./scaling-target.ts";
+import type { ScalingTargetSource } from "./scaling-target-source.ts";
 
 /** `ray_actor_options`: what one replica actor of Ray asks for. Kept for export. */
 export interface RayActorOptions {
@@ -106,7 +107,7 @@ export interface LLMConfigInit {
   /** Where the engines are. Ours. @default none: the builder or the command line must say */
   readonly endpoints?: EndpointsInit | undefined;
   /** What starts and stops engines when `autoscalingConfig` or `numReplicas` asks for it. Ours. @default none */
-  readonly scalingTarget?: ScalingTarget | undefined;
+  readonly scalingTarget?: ScalingTarget | ScalingTargetSource | undefined;
   /** How to talk to them: keys, TLS, timeouts. Ours. */
   readonly client?: ClientConfigInit | undefined;
 }

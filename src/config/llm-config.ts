@@ -25,6 +25,7 @@ import { llmConfigForRay } from "./ray-export.ts";
 import { parseYaml, readConfigFile } from "./read-yaml.ts";
 import { type RuntimeEnv, runtimeEnvSchema } from "./runtime-env.ts";
 import type { ScalingTarget } from "./scaling-target.ts";
+import type { ScalingTargetSource } from "./scaling-target-source.ts";
 import { vllmCommand, type VllmCommandOptions } from "./vllm-command.ts";
 import type { VllmCommand } from "./vllm-command-line.ts";
 
@@ -84,7 +85,7 @@ export class LLMConfig {
   readonly #init: Readonly<Record<string, unknown>>;
   readonly #givenPlacementGroup: unknown;
   readonly #endpoints: Endpoints | undefined;
-  readonly #scalingTarget: ScalingTarget | undefined;
+  readonly #scalingTarget: ScalingTarget | ScalingTargetSource | undefined;
   readonly #client: ClientConfig;
 
   /**
@@ -159,7 +160,7 @@ export class LLMConfig {
   }
 
   /** What starts and stops engines; undefined when others do. Ours. */
-  get scalingTarget(): ScalingTarget | undefined {
+  get scalingTarget(): ScalingTarget | ScalingTargetSource | undefined {
     return this.#scalingTarget;
   }
 

@@ -1,8 +1,9 @@
 import type { Clock } from "../internal/clock.ts";
 import type { Random } from "../internal/random.ts";
-import { reading } from "./lax-schema.ts";
+import { isPlainObject, reading, type SchemaProblem } from "./lax-schema.ts";
 import type { Discovery, Endpoint } from "./endpoint.ts";
 import type { VllmCommandOptions } from "./vllm-command.ts";
+import { readScalingTargetSource, type ScalingTargetSource } from "./scaling-target-source.ts";
 import type { VllmCommand } from "./vllm-command-line.ts";
 import type * as z from "zod";
 
@@ -89,19 +90,21 @@ export interface ScalingTarget {
   stop?(): Promise<void>;
 }
 
-/** Reads `scalingTarget`: an object with the methods of {@link ScalingTarget}, kept as it is. */
-export function scalingTargetSchema(): z.ZodType<ScalingTarget> {
-  return reading((input) => {
+/** Reads `scalingTarget`: an object with the methods of {@link ScalingTarget}, kept as it is, or the name of one. */
+export function scalingTargetSchema(): z.ZodType<ScalingTarget | ScalingTargetSource> {
+  return reading((input): SchemaProblem | { readonly value: ScalingTarget | ScalingTargetSource } => {
     const { setReplicas, endpoints } = (typeof input === "object" && input !== null ? input : {}) as {
       readonly [Key in keyof ScalingTarget]?: unknown;
     };
     if (typeof setReplicas === "function" && (endpoints === undefined || typeof endpoints === "function")) {
       return { value: input as ScalingTarget };
     }
+    if (isPlainObject(input) && setReplicas === undefined) return readScalingTargetSource(input);
     return {
       type: "value_error",
       message: "Input should be a scaling target",
-      expected: "an object with a method setReplicas(replicas, signal), for example vllmProcesses({ ... })",
+      expected:
+        "an object with a method setReplicas(replicas, signal), for example vllmProcesses({ ... }), or in YAML { processes: { ... } }",
     };
   });
 }

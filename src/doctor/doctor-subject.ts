@@ -112,8 +112,8 @@ export async function subjectOfFile(path: string, additions: FileAdditions): Pro
       (note, index, all) => all.indexOf(note) === index,
     ),
     pair: (one, other) => ({
-      prefillConfig: prefillConfig.with({ endpoints: [one] }),
-      decodeConfig: decodeConfig.with({ endpoints: [other] }),
+      prefillConfig: withEngine(prefillConfig, one),
+      decodeConfig: withEngine(decodeConfig, other),
       proxyClsConfig: parsed.proxyClsConfig,
       proxyDeploymentConfig: parsed.proxyDeploymentConfig,
       ingressClsConfig: parsed.ingressClsConfig,
@@ -139,10 +139,18 @@ async function sideOf(
     {
       path: [name],
       type: "missing",
-      message: "The file does not say where these engines are",
+      message:
+        config.scalingTarget === undefined
+          ? "The file does not say where these engines are"
+          : "Engines of a scaling target are examined when they run, not started for that",
       expected: `--${name} URL,URL, or endpoints in the file's ${name} config`,
     },
   ]);
+}
+
+/** For a request through one engine; nothing is scaled for that. */
+function withEngine(config: LLMConfig, engine: Endpoint): LLMConfig {
+  return config.with({ endpoints: [engine], scalingTarget: undefined });
 }
 
 async function endpointsOf(config: LLMConfig, context: DiscoveryContext): Promise<readonly Endpoint[]> {

@@ -4,12 +4,15 @@ import { parseDeploymentOptions } from "../config/deployment-options.ts";
 import type { Discovery } from "../config/endpoint.ts";
 import type { LLMConfig } from "../config/llm-config.ts";
 import type { RequestRouterConfig } from "../config/request-router-config.ts";
+import type { ScalingTarget } from "../config/scaling-target.ts";
 import { ConfigurationError } from "../errors/configuration-error.ts";
 import { createRequestRouter } from "../routing/router-registry.ts";
 import type { RequestRouter, RequestRouterContext, RequestRouterFactory } from "../routing/request-router.ts";
 import { endpointDiscovery } from "./endpoint-discovery.ts";
+import { namedScalingTarget } from "./named-scaling-target.ts";
 import type { DeploymentContext } from "../serve/deployment-context.ts";
 import type { EnginePoolInit } from "../serve/engine-pool.ts";
+import type { PoolScalingOptions } from "../serve/pool-scaling.ts";
 
 /**
  * What a pool is made from: the endpoints and client of a model's configuration, and the options its deployment has.
@@ -19,12 +22,13 @@ import type { EnginePoolInit } from "../serve/engine-pool.ts";
 export function enginePoolInit(config: LLMConfig, context: DeploymentContext): EnginePoolInit {
   const { config: options } = parseDeploymentOptions(context.options);
   const gangSize = options.gangSchedulingConfig?.gangSize ?? 1;
+  const target = config.scalingTarget === undefined ? undefined : namedScalingTarget(config.scalingTarget);
   return {
     deployment: context.name,
-    endpoints: discoveryOf(config, context.name),
+    endpoints: discoveryOf(config, target, context.name),
     ranks: gangSize > 1 ? { size: gangSize, perNode: dataParallelLayout(config).perNode } : undefined,
     endpointsComplete: Array.isArray(config.endpoints),
-    scaling: scalingOf(config, options),
+    scaling: target === undefined ? undefined : scalingOf(target, config, options),
     client: config.client,
     router: makeRouter(options.requestRouterConfig, context),
     clock: context.clock,
@@ -66,20 +70,22 @@ function makeRouter(config: RequestRouterConfig, context: DeploymentContext): Re
 }
 
 /** A configuration without endpoints can be checked and exported; it just can't be started. */
-function discoveryOf({ endpoints, scalingTarget }: LLMConfig, deployment: string): Discovery {
-  if (endpoints !== undefined && scalingTarget?.endpoints !== undefined) throw twoSources(deployment);
-  const source = endpoints ?? scalingTarget?.endpoints;
+function discoveryOf(
+  { endpoints }: LLMConfig,
+  target: ScalingTarget | undefined,
+  deployment: string,
+): Discovery {
+  if (endpoints !== undefined && target?.endpoints !== undefined) throw twoSources(deployment);
+  const source = endpoints ?? target?.endpoints;
   if (source !== undefined) return endpointDiscovery(source);
   return () => {
     throw noEndpoints(deployment);
   };
 }
 
-function scalingOf(config: LLMConfig, options: DeploymentConfig): EnginePoolInit["scaling"] {
-  const { scalingTarget } = config;
-  if (scalingTarget === undefined) return undefined;
+function scalingOf(target: ScalingTarget, config: LLMConfig, options: DeploymentConfig): PoolScalingOptions {
   return {
-    target: scalingTarget,
+    target,
     autoscaling: options.autoscalingConfig ?? undefined,
     numReplicas: options.numReplicas ?? 1,
     gangSize: options.gangSchedulingConfig?.gangSize ?? 1,

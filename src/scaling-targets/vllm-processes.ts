@@ -1,6 +1,15 @@
 import type { Discovery, Endpoint, EndpointInit } from "../config/endpoint.ts";
 import { parseEndpoints } from "../config/endpoint.ts";
-import { anything, integer, number, objectOf, optional, text, withDefault } from "../config/lax-schema.ts";
+import {
+  anything,
+  integer,
+  mapOf,
+  number,
+  objectOf,
+  optional,
+  text,
+  withDefault,
+} from "../config/lax-schema.ts";
 import { parseConfig } from "../config/parse-config.ts";
 import type { ScalingContext, ScalingTarget } from "../config/scaling-target.ts";
 import type { VllmCommand } from "../config/vllm-command-line.ts";
@@ -63,7 +72,7 @@ const schema = objectOf("vllmProcesses", {
   portBase: optional(integer({ atLeast: 1, atMost: 65_535 })),
   host: withDefault(text({ minLength: 1 }), "127.0.0.1"),
   nodeIp: optional(text({ minLength: 1 })),
-  env: optional(anything()),
+  env: optional(mapOf(text())),
   cwd: optional(text({ minLength: 1 })),
   startupTimeoutMs: withDefault(number({ greaterThan: 0 }), 1_800_000),
   stopTimeoutMs: withDefault(number({ atLeast: 0 }), 30_000),
@@ -233,6 +242,9 @@ function readOptions(options: VllmProcessesOptions) {
     (!whole || !Array.isArray(list) || list.length === 0 || new Set(list).size < list.length)
   ) {
     throw invalid("gpus", "how many, 1 or more, or a list of different GPUs", gpus);
+  }
+  for (const [field, value] of Object.entries({ endpoint: parsed.endpoint, onLine: parsed.onLine })) {
+    if (value !== undefined && typeof value !== "function") throw invalid(field, "a function", value);
   }
   return { ...parsed, program: program as readonly string[], gpus: list, env, endpoint, onLine };
 }

@@ -129,6 +129,7 @@ describe("the background work", () => {
         health: "healthy",
         inFlight: 0,
         holds: 0,
+        drainTimeLeftMs: null,
         version: "0.27.1",
         servedModels: ["mock-model"],
         engineLoad: router === readsLoad ? { running: 0, waiting: 0, kvCacheUsage: 0, ageMs: 0 } : null,

@@ -33,7 +33,8 @@ export class ScaleDriver {
     if (this.#stop.signal.aborted) return;
     this.#wanted = replicas;
     this.#wake?.();
-    this.#running ??= this.#run();
+    // A loop with nothing to do would end before it could be remembered, and be taken for one that runs.
+    if (this.#running === undefined && replicas !== this.#applied) this.#running = this.#run();
   }
 
   /** Takes note of what the target has already. */

@@ -56,6 +56,7 @@ export class DisaggregationContexts {
     this.#clock = pools.clock;
     this.#charsPerToken = pools.charsPerToken;
     this.#sent = new BoundedPrefixTree(defaultPrefixEviction, pools.clock.now());
+    pools.decode.onCachesLost = (ids) => this.#sent.forget(ids, this.#clock.now());
   }
 
   of(request: LLMRequest, decode: Replica): DisaggregationContext {

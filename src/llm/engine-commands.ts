@@ -6,6 +6,7 @@ import type { Clock } from "../internal/clock.ts";
 import { callBuffered } from "../replicas/buffered-call.ts";
 import type { Replica } from "../replicas/replica.ts";
 import type { EnginePool } from "../serve/engine-pool.ts";
+import { type CommandedEngine, withEffects } from "./command-effects.ts";
 
 /** What every engine can be told, by Ray's names: where vLLM takes it. */
 export const engineCommands = {
@@ -62,7 +63,8 @@ const maxAnswerBytes = 1024 * 1024;
 
 /**
  * Sends a command to every engine of these pools at once, whatever their health, and tells what each said. Replicas
- * that share a URL are one engine. Replicas that drain are left out.
+ * that share a URL are one engine. Replicas that drain are left out. Engines that are told to sleep or to pause get no
+ * requests until they are awake again.
  *
  * @throws RequestError 404 for a deployment that is none of these; DeploymentUnavailableError when no engine is known
  */
@@ -77,17 +79,18 @@ export async function commandEngines(
     const names = pools.map((pool) => pool.handle.deployment).join(", ");
     throw new DeploymentUnavailableError(names, "it has no replica");
   }
-  const path = command.path + queryOf(init.options ?? {});
+  const { options = {}, timeoutMs = defaultTimeoutMs } = init;
+  const path = command.path + queryOf(options);
+  const question = { ...context, timeoutMs, timeoutOption: "timeoutMs" };
   const results = await Promise.all(
-    engines.map((engine) => ask(engine, { ...command, path }, init.timeoutMs ?? defaultTimeoutMs, context)),
+    engines.map((engine) =>
+      withEffects(engine, command.path, "tags" in options, question, () =>
+        ask(engine, { ...command, path }, timeoutMs, context),
+      ),
+    ),
   );
   context.cancel.throwIfCancelled();
   return results;
-}
-
-interface Engine {
-  readonly deployment: string;
-  readonly replicas: readonly Replica[];
 }
 
 function chosen(pools: readonly EnginePool[], names: readonly string[] | undefined): readonly EnginePool[] {
@@ -103,23 +106,23 @@ function chosen(pools: readonly EnginePool[], names: readonly string[] | undefin
   });
 }
 
-function enginesOf(pool: EnginePool): readonly Engine[] {
+function enginesOf(pool: EnginePool): readonly CommandedEngine[] {
   const byUrl = new Map<string, Replica[]>();
   for (const replica of pool.replicas.replicas) {
     const { url } = replica.endpoint;
     byUrl.set(url, [...(byUrl.get(url) ?? []), replica]);
   }
-  return [...byUrl.values()].map((replicas) => ({ deployment: pool.handle.deployment, replicas }));
+  return [...byUrl.values()].map((replicas) => ({ pool, replicas }));
 }
 
 async function ask(
-  { deployment, replicas }: Engine,
+  { pool, replicas }: CommandedEngine,
   { method, path }: EngineCommand,
   timeoutMs: number,
   { clock, cancel }: { readonly clock: Clock; readonly cancel: CancelToken },
 ): Promise<EngineCommandResult> {
   const replica = replicas[0]!;
-  const names = { deployment, replicas: replicas.map(({ id }) => id) };
+  const names = { deployment: pool.handle.deployment, replicas: replicas.map(({ id }) => id) };
   try {
     const answer = await callBuffered(
       replica.http,

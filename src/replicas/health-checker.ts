@@ -2,11 +2,12 @@ import type { ProbeGeneration } from "../config/client-config.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
 import type { Clock } from "../internal/clock.ts";
 import type { Random } from "../internal/random.ts";
-import { engineGet } from "./engine-get.ts";
+import { engineGet, type EngineGetOptions } from "./engine-get.ts";
 import { probeGeneration } from "./generation-probe.ts";
 import { ranksByServer } from "./rank-groups.ts";
 import { ReplicaRounds } from "./replica-rounds.ts";
 import type { Replica } from "./replica.ts";
+import { recheckSuspension } from "./suspension.ts";
 
 /** What a {@link HealthChecker} is made from. */
 export interface HealthCheckerInit {
@@ -101,7 +102,12 @@ export class HealthChecker {
   async #check(replica: Replica, cancel: CancelToken): Promise<void> {
     const alive = await this.#isAlive(replica, cancel);
     if (cancel.cancelled) return;
-    for (const rank of this.#ranks.get(replica) ?? [replica]) {
+    const ranks = this.#ranks.get(replica) ?? [replica];
+    if (alive && replica.suspension.state !== undefined) {
+      await recheckSuspension(replica, ranks, this.#question(cancel));
+      if (cancel.cancelled) return;
+    }
+    for (const rank of ranks) {
       this.#record(rank, "check", alive);
       if (alive) this.#init.onAlive?.(rank);
     }
@@ -110,13 +116,7 @@ export class HealthChecker {
   async #isAlive(replica: Replica, cancel: CancelToken): Promise<boolean> {
     let status: number;
     try {
-      const options = {
-        clock: this.#init.clock,
-        cancel,
-        timeoutMs: this.#init.healthCheckTimeoutS * 1000,
-        timeoutOption: "healthCheckTimeoutS",
-      };
-      status = (await engineGet(replica, "/health", options)).status;
+      status = (await engineGet(replica, "/health", this.#question(cancel))).status;
     } catch {
       // Refused, reset, too slow: all the same to a check.
       return false;
@@ -130,11 +130,18 @@ export class HealthChecker {
     return true;
   }
 
+  #question(cancel: CancelToken): EngineGetOptions {
+    const { clock, healthCheckTimeoutS } = this.#init;
+    return { clock, cancel, timeoutMs: healthCheckTimeoutS * 1000, timeoutOption: "healthCheckTimeoutS" };
+  }
+
   async #probe(replica: Replica, cancel: CancelToken, probe: ProbeGeneration): Promise<void> {
+    // It would hold the request, which says nothing about its health.
+    if (replica.suspension.state !== undefined) return;
     const { clock, random, modelId } = this.#init;
     const succeeded = replica.succeeded;
     const outcome = await probeGeneration(replica, { clock, random, cancel, probe, modelId });
-    if (cancel.cancelled) return;
+    if (cancel.cancelled || replica.suspension.state !== undefined) return;
     if (outcome.verdict === "refused") {
       this.#warnOnce(
         replica,

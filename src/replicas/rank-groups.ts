@@ -15,7 +15,7 @@ export interface GroupVerdict {
 
 /**
  * A group of data-parallel ranks serves as a whole or not at all: ranks step together, so that without one of them the
- * others hang. It is out while a rank is missing, starting, or unhealthy by its checks, and comes back when all are
+ * others hang. It is out while a rank is missing, starting, suspended, or unhealthy by its checks, and comes back when all are
  * well. Ray restarts such a gang (`RESTART_GANG`); here whoever runs the engines does.
  *
  * A rank that requests alone found failing (`ejected`) leaves on its own: a few bad answers are no proof of death.
@@ -45,10 +45,15 @@ export function judgeGroups(started: readonly Replica[]): GroupVerdict {
 
 function whyBroken(members: readonly Replica[], size: number): string | undefined {
   const ill = members.filter(({ health }) => health === "unhealthy");
-  if (ill.length > 0) {
-    return `${ill.length === 1 ? "rank" : "ranks"} ${ill.map(({ rank, id }) => `${rank} (${id})`).join(", ")} unhealthy`;
-  }
+  if (ill.length > 0) return `${ranksIn(ill)} unhealthy`;
+  const idle = members.filter(({ suspension }) => suspension.state !== undefined);
+  if (idle.length > 0) return `${ranksIn(idle)} ${idle[0]!.suspension.state}`;
   return members.length >= size ? undefined : `${members.length} of ${size} ranks are ready`;
+}
+
+function ranksIn(members: readonly Replica[]): string {
+  const names = members.map(({ rank, id }) => `${rank} (${id})`).join(", ");
+  return `${members.length === 1 ? "rank" : "ranks"} ${names}`;
 }
 
 /**

@@ -78,7 +78,8 @@ export class ReplicaSet implements ReplicaObserver {
 
   /**
    * Replicas a request may go to: the well ones and those being probed; when there are none, all that have started,
-   * since a doubtful replica is better than a certain refusal. Of data-parallel ranks only those of whole groups.
+   * since a doubtful replica is better than a certain refusal. Of data-parallel ranks only those of whole groups. Never
+   * those whose engines sleep or are paused.
    */
   get available(): readonly Replica[] {
     return this.#available;
@@ -234,9 +235,10 @@ export class ReplicaSet implements ReplicaObserver {
   #refresh(): void {
     const all = [...this.#byKey.values()].filter((replica) => !this.#starting.has(replica));
     const { inService, broken } = judgeGroups(all);
-    const well = inService.filter(({ health }) => health === "healthy" || health === "probing");
+    const awake = inService.filter(({ suspension }) => suspension.state === undefined);
+    const well = awake.filter(({ health }) => health === "healthy" || health === "probing");
     this.#brokenGroups = broken;
-    this.#available = well.length > 0 ? well : inService;
+    this.#available = well.length > 0 ? well : awake;
     this.#init.observer.onReplicasChange(this.#available);
   }
 }

@@ -12,6 +12,7 @@ import {
   ReplicaHealth,
   type ReplicaHealthState,
 } from "./replica-health.ts";
+import { Suspension } from "./suspension.ts";
 
 /** What a replica tells the set it belongs to. */
 export interface ReplicaObserver {
@@ -63,6 +64,8 @@ export class Replica implements ReplicaView {
   readonly place: RankPlace | undefined;
   readonly pairGroup: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
+  /** Whether its engine was told to take no requests for now. */
+  readonly suspension: Suspension;
   multiplexedModelIds: ReadonlySet<string> = none;
   engineLoad: EngineLoad | undefined;
   /** vLLM's version, from `/version`; undefined until it was asked, or when it does not say. */
@@ -106,6 +109,7 @@ export class Replica implements ReplicaView {
     this.#observer = init.observer;
     this.#clock = init.clock;
     this.http = new EndpointClient(init.endpoint, init.client, this.fullName, init.connections);
+    this.suspension = new Suspension(() => this.#observer.onAvailabilityChange(this));
     this.#health = new ReplicaHealth(init.clock, init.outlierDetection, () =>
       this.#observer.onAvailabilityChange(this),
     );

@@ -35,6 +35,13 @@ export class BoundedPrefixTree {
     this.#tree.addTenants(ids, nowMs);
   }
 
+  /** These replicas have nothing of what they were sent any more. Unknown ones are ignored. */
+  forget(ids: ReadonlySet<string>, nowMs: number): void {
+    const known = this.#tree.tenants.filter((id) => ids.has(id));
+    this.#tree.removeTenants(known);
+    this.#tree.addTenants(known, nowMs);
+  }
+
   /** Takes note that a replica got this prompt. */
   sent(text: string, replicaId: string, nowMs: number): void {
     this.#tree.insert(text, replicaId, nowMs);

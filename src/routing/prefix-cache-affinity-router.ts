@@ -103,6 +103,10 @@ export class PrefixCacheAffinityRouter implements RequestRouter {
     this.#tree.setReplicas(new Set(replicas.map((replica) => replica.id)), this.#now());
   }
 
+  onCachesLost(replicaIds: ReadonlySet<string>): void {
+    this.#tree.forget(replicaIds, this.#now());
+  }
+
   onRequestRouted(request: PendingRequest, replicaId: string): void {
     const text = request.promptText?.();
     if (text === undefined || text === "") return;

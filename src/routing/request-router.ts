@@ -74,6 +74,8 @@ export interface RequestRouter {
   scores?(candidate: ReplicaView, request: PendingRequest): Readonly<Record<string, number>>;
   /** The set of replicas changed. Build trees and rings here, not per request. */
   updateReplicas?(replicas: readonly ReplicaView[]): void;
+  /** What these replicas had in their prefix caches is gone: their engines were told to forget it, or restarted. */
+  onCachesLost?(replicaIds: ReadonlySet<string>): void;
   onRequestRouted?(request: PendingRequest, replicaId: string): void;
   onRequestCompleted?(request: PendingRequest, replicaId: string): void;
 }

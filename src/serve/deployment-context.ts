@@ -77,6 +77,8 @@ export interface ReplicaStatus {
   /** Its group of data-parallel ranks, which serves as a whole or not at all; null when it is in none. */
   readonly group: { readonly name: string; readonly size: number; readonly inService: boolean } | null;
   readonly health: "healthy" | "ejected" | "probing" | "unhealthy";
+  /** Its engine was told to sleep or to pause, so that it gets no requests; null when it was not. */
+  readonly suspension: "sleeping" | "paused" | null;
   readonly inFlight: number;
   /** How often failures of requests ejected it. */
   readonly ejections: number;

@@ -91,6 +91,15 @@ export class DeploymentHandle {
     this.#queue.wake();
   }
 
+  /** What these replicas had cached is gone. */
+  onCachesLost(replicaIds: ReadonlySet<string>): void {
+    try {
+      this.#router.onCachesLost?.(replicaIds);
+    } catch (error) {
+      this.#warnAboutRouter("onCachesLost", error);
+    }
+  }
+
   onSlotFree(): void {
     if (this.#queue.length > 0) this.#queue.wake();
   }
@@ -255,11 +264,16 @@ export class DeploymentHandle {
   #timeoutError(timeoutMs: number): ServeLLMError {
     const nobody = this.#replicas === undefined || this.#replicas.available.length === 0;
     return nobody
-      ? new DeploymentUnavailableError(this.deployment, "it has no replica")
+      ? new DeploymentUnavailableError(this.deployment, whyNobody(this.#replicas))
       : new DeploymentUnavailableError(this.deployment, `no slot became free within ${timeoutMs} ms`, {
           code: "queue_timeout",
         });
   }
+}
+
+function whyNobody(set: ReplicaSet | undefined): string {
+  const idle = set?.replicas.some(({ suspension }) => suspension.state !== undefined) === true;
+  return idle ? "its engines sleep or are paused" : "it has no replica";
 }
 
 type Ranks = readonly (readonly ReplicaView[])[];

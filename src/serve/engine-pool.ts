@@ -59,6 +59,8 @@ export class EnginePool implements DeploymentControl {
   role: "prefill" | "decode" | undefined;
   /** Called when an engine has said which version and models it has; set by who compares pools. */
   onIdentified: (() => void) | undefined;
+  /** Called when what some replicas had cached is gone; set by who remembers which prompts went where. */
+  onCachesLost: ((replicaIds: ReadonlySet<string>) => void) | undefined;
   /** Called when an engine was restarted; set by who keeps account of pairs of engines. */
   onRestarted: ((replica: Replica) => void) | undefined;
   readonly #init: EnginePoolInit;
@@ -140,6 +142,13 @@ export class EnginePool implements DeploymentControl {
       throw error;
     });
     return this.#starting;
+  }
+
+  /** What these replicas had in their prefix caches is gone: nobody is sent to them for it any more. */
+  forgetCaches(replicas: readonly Replica[]): void {
+    const ids = new Set(replicas.map(({ id }) => id));
+    this.handle.onCachesLost(ids);
+    this.onCachesLost?.(ids);
   }
 
   /**
@@ -268,6 +277,7 @@ export class EnginePool implements DeploymentControl {
   #onEngineRestart(replica: Replica, previousEngineId: string): void {
     // Its gauges began anew.
     replica.engineLoad = undefined;
+    this.forgetCaches([replica]);
     this.#identities.forget(replica);
     publishEndpointRestarted({ deployment: this.#init.deployment, replica: replica.id });
     this.#init.onEngineRestart?.(replica, previousEngineId);

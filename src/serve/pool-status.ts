@@ -28,14 +28,19 @@ export function poolStatus(pool: {
   for (const { state } of replicas) count(state, 1);
   if (scaling === undefined) {
     const well = replicas.some(
-      ({ state, health, group }) =>
-        state === "RUNNING" && health === "healthy" && (group === null || group.inService),
+      ({ state, health, suspension, group }) =>
+        state === "RUNNING" &&
+        health === "healthy" &&
+        suspension === null &&
+        (group === null || group.inService),
     );
+    const idle = replicas.some(({ suspension }) => suspension !== null);
+    const none = idle ? "No healthy replica that is awake." : "No healthy replica.";
     const groups = Array.from(broken, ([group, reason]) => `Data-parallel group ${group}: ${reason}.`);
     return {
       status: well ? "HEALTHY" : "UNHEALTHY",
       statusTrigger: well ? "CONFIG_UPDATE_COMPLETED" : "HEALTH_CHECK_FAILED",
-      message: [...(well ? [] : ["No healthy replica."]), ...groups].join(" "),
+      message: [...(well ? [] : [none]), ...groups].join(" "),
       replicaStates,
       queued,
       replicas,
@@ -62,7 +67,7 @@ function replicaStatus(
   broken: ReadonlyMap<string, string>,
   nowMs: number,
 ): ReplicaStatus {
-  const { id, endpoint, health, inFlight, holds, engineLoad, rank, place } = replica;
+  const { id, endpoint, health, inFlight, holds, engineLoad, rank, place, suspension } = replica;
   return {
     id,
     url: endpoint.url,
@@ -77,6 +82,7 @@ function replicaStatus(
             inService: state === "RUNNING" && !broken.has(place.group),
           },
     health,
+    suspension: suspension.state ?? null,
     inFlight,
     ejections: replica.totalEjections,
     holds,

@@ -52,6 +52,8 @@ export class EngineCore {
   deferred = 0;
   dead = false;
   sleeping = false;
+  /** By `/pause`. */
+  paused = false;
   engineId = "";
   sideChannelPort = 0;
   kvFetcher: KvFetcher;

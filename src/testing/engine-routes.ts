@@ -27,6 +27,7 @@ const reset: EngineRoute = (core, writer) => {
 const sleep: EngineRoute = (core, writer, _body, query) => {
   for (const rank of core.ranks) {
     rank.sleeping = true;
+    rank.prefixCache?.clear();
     rank.scheduler.setPaused(true);
     if ((query.get("mode") ?? "abort") !== "abort") continue;
     for (const generation of rank.generations) generation.finishEarly();
@@ -37,9 +38,29 @@ const sleep: EngineRoute = (core, writer, _body, query) => {
 const wakeUp: EngineRoute = (core, writer) => {
   for (const rank of core.ranks) {
     rank.sleeping = false;
+    rank.paused = false;
     rank.scheduler.setPaused(false);
   }
   writer.answer(200, undefined, "");
+};
+
+const pause: EngineRoute = (core, writer, _body, query) => {
+  for (const rank of core.ranks) {
+    rank.paused = true;
+    rank.scheduler.setPaused(true);
+    if (query.get("clear_cache") !== "false") rank.prefixCache?.clear();
+    if ((query.get("mode") ?? "abort") !== "abort") continue;
+    for (const generation of rank.generations) generation.finishEarly();
+  }
+  writer.json(200, '{"status":"paused"}');
+};
+
+const resume: EngineRoute = (core, writer) => {
+  for (const rank of core.ranks) {
+    rank.paused = false;
+    if (!rank.sleeping) rank.scheduler.setPaused(false);
+  }
+  writer.json(200, '{"status":"resumed"}');
 };
 
 const tokenize: EngineRoute = (core, writer, body) => {
@@ -190,5 +211,11 @@ export const engineRoutes: Readonly<Record<string, Readonly<Record<string, Engin
   "/reset_prefix_cache": { POST: reset },
   "/sleep": { POST: sleep },
   "/wake_up": { POST: wakeUp },
+  "/pause": { POST: pause },
+  "/resume": { POST: resume },
+  "/is_paused": {
+    GET: (core, writer) =>
+      writer.json(200, JSON.stringify({ is_paused: core.ranks.some(({ paused }) => paused) })),
+  },
   "/is_sleeping": { GET: (core, writer) => writer.json(200, JSON.stringify({ is_sleeping: core.sleeping })) },
 };

@@ -164,6 +164,7 @@ export class MockVLLMEngine {
     for (const rank of core.ranks) {
       rank.dead = false;
       rank.sleeping = false;
+      rank.paused = false;
       rank.scheduler.setPaused(false);
       rank.prefixCache?.clear();
       rank.engineId = grouped ? `${engineId}_dp${rank.rank}` : engineId;

@@ -14,7 +14,9 @@ export { PDProxyServer, type PDProxyServerArguments } from "./llm/pd-proxy-serve
 export type { MissingKvPolicy, PDProxyOptions, StrandedKvPolicy } from "./llm/pd-proxy-options.ts";
 export { DPServer } from "./llm/dp-server.ts";
 export { LLMServer, type LLMServerArguments } from "./llm/llm-server.ts";
-export { OpenAiIngress, type IngressRequest, type OpenAiIngressArguments } from "./ingress/openai-ingress.ts";
+export type { OpenAiIngressArguments } from "./ingress/ingress-options.ts";
+export type { IngressRequest } from "./ingress/ingress-request.ts";
+export { OpenAiIngress } from "./ingress/openai-ingress.ts";
 export { makeIngress, type IngressClass } from "./ingress/make-ingress.ts";
 export type { AdminOptions } from "./ingress/admin-calls.ts";
 export type { Route, RouteMap, RouteTarget } from "./ingress/routes.ts";

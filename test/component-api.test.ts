@@ -258,6 +258,19 @@ describe("a graph that can't be", () => {
     ).toThrow(/limits\.maxChoices/);
   });
 
+  it("refuses functions that are no classes before anything is bound", () => {
+    const wrong: readonly unknown[] = [
+      () => new OpenAiIngress({} as never, {} as never),
+      async () => 1,
+      "LLMServer",
+    ];
+    for (const each of wrong) {
+      expect(() => serve.deployment(each as typeof PDProxyServer)).toThrow(
+        /deployment: Only classes can be deployed.*a class.*(a function|string)/s,
+      );
+    }
+  });
+
   it("warns of what an ingress does not read, with the nearest name", async () => {
     const warnings: string[] = [];
     const app = ingress({ llmDeployments: [prefill], max_body_byte: 5 }).withEnvironment({

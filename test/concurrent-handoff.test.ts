@@ -112,7 +112,10 @@ describe.each(concurrentSetups)("$name: a prefill that fails", (setup) => {
     await expectNothingLeft(strict);
   });
 
-  it("after the first token ends the stream with its error", async () => {
+  it.each([
+    [path, chat({ stream: true, max_tokens: 60 })],
+    ["/v1/completions", { model, prompt: "both at once", max_tokens: 60, stream: true }],
+  ])("after the first token ends the stream of %s with its error", async (route, body) => {
     const { url, prefills } = await start(setup, {
       ...independentDecode,
       engine: { latency: { timeToFirstTokenMs: 70 } },
@@ -121,7 +124,7 @@ describe.each(concurrentSetups)("$name: a prefill that fails", (setup) => {
       fault: { kind: "sseError", message: "prefill broke", status: 500 },
       match: { phase: "prefill" },
     });
-    const answer = await post(url + path, chat({ stream: true, max_tokens: 60 }));
+    const answer = await post(url + route, body);
     const reading = readStream(answer.text);
 
     expect(answer.status).toBe(200);

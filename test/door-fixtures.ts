@@ -4,7 +4,8 @@ import type { AddressInfo } from "node:net";
 import express, { type Express } from "express";
 
 import { buildPdOpenaiApp } from "../src/builders/build-pd-openai-app.ts";
-import type { OpenAiIngress, OpenAiIngressArguments } from "../src/ingress/openai-ingress.ts";
+import type { OpenAiIngressArguments } from "../src/ingress/ingress-options.ts";
+import type { OpenAiIngress } from "../src/ingress/openai-ingress.ts";
 import type { Clock } from "../src/internal/clock.ts";
 import type { Application } from "../src/serve/application.ts";
 import { MockVLLMEngine, type JournalEntry, type MockVLLMEngineOptions } from "../src/testing/index.ts";

@@ -3,7 +3,8 @@ import { expect, it } from "vitest";
 import type { HttpResponse } from "../src/adapters/http-exchange.ts";
 import { RequestError } from "../src/errors/request-error.ts";
 import { makeIngress } from "../src/ingress/make-ingress.ts";
-import { type IngressRequest, OpenAiIngress } from "../src/ingress/openai-ingress.ts";
+import type { IngressRequest } from "../src/ingress/ingress-request.ts";
+import { OpenAiIngress } from "../src/ingress/openai-ingress.ts";
 import { chat, errorIn, modelRequests, pdFixture, post } from "./door-fixtures.ts";
 
 class GuardedIngress extends OpenAiIngress {

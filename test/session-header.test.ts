@@ -1,6 +1,8 @@
 import { afterEach, expect, it } from "vitest";
 
 import { buildOpenaiApp } from "../src/builders/build-openai-app.ts";
+import type { HttpRequest } from "../src/adapters/http-exchange.ts";
+import type { JsonObjectIndex } from "../src/protocol/json-object-index.ts";
 import type { PendingRequest, RequestRouter } from "../src/routing/request-router.ts";
 import { MockVLLMEngine } from "../src/testing/index.ts";
 import { post } from "./door-fixtures.ts";
@@ -41,6 +43,45 @@ it.each([
       expect((await app.fetch(request)).status).toBe(200);
     }
     expect(sessions).toEqual(["one", undefined]);
+  } finally {
+    await app.shutdown({ graceMs: 0 });
+    await engine.stop();
+  }
+});
+
+it("calls of the handle have sessions by the ingress's options, and else by their own", async () => {
+  const engine = new MockVLLMEngine({ model: "m" });
+  await engine.start();
+  const sessions: (string | undefined)[] = [];
+  const requestRouterClass = (): RequestRouter => ({
+    chooseReplicas: (replicas, request: PendingRequest) => {
+      sessions.push(request.sessionId);
+      return [replicas];
+    },
+  });
+  const app = buildOpenaiApp({
+    llmConfigs: [
+      {
+        modelLoadingConfig: { modelId: "m" },
+        deploymentConfig: { requestRouterConfig: { requestRouterClass } },
+        endpoints: [engine.url],
+      },
+    ],
+    ingressClsConfig: {
+      ingressExtraKwargs: {
+        sessionField: "user",
+        sessionKey: (request: HttpRequest, body: JsonObjectIndex) =>
+          body.value("seed") === 7 ? `${request.method} ${request.path}` : undefined,
+      },
+    },
+  });
+  try {
+    const chat = { messages: [{ role: "user" as const, content: "a" }], max_tokens: 1 };
+    await app.handle.chat({ ...chat, user: "ann", seed: 7 }, { sessionId: "own" });
+    await app.handle.chat({ ...chat, user: "ann" }, { sessionId: "own" });
+    await app.handle.completions({ prompt: "a", max_tokens: 1 }, { sessionId: "own" });
+    await app.handle.completions({ prompt: "a", max_tokens: 1 });
+    expect(sessions).toEqual(["POST /v1/chat/completions", "ann", "own", undefined]);
   } finally {
     await app.shutdown({ graceMs: 0 });
     await engine.stop();

@@ -54,7 +54,7 @@ describe("an engine that sleeps or is paused", () => {
     expect(suspensions(it, Decode)).toEqual([null, null]);
     expect(it.app.status().deployments[Decode]!.status).toBe("HEALTHY");
     expect((await post(it.url + path, chat)).status).toBe(200);
-    expect(it.decodes.map(generated).toSorted()).toEqual([0, 1]);
+    expect(it.decodes.map(generated).reduce((sum, count) => sum + count)).toBe(1);
   });
 
   it("lets requests wait, which go on when it is awake", async () => {

@@ -15,22 +15,29 @@ export interface LoraConfig {
   readonly maxDownloadTries: number;
 }
 
-/**
- * In what the LoRA configurations of prefill and decode differ so that both may not have the same adapters; undefined
- * when they agree.
- */
-export function loraDisagreement(
+/** In what the LoRA configurations of prefill and decode differ so that both may not have the same adapters. */
+export function loraDisagreements(
   prefill: LoraConfig | undefined,
   decode: LoraConfig | undefined,
-): string | undefined {
+): readonly string[] {
   const place = (config: LoraConfig | undefined): string =>
     config === undefined ? "no lora_config" : JSON.stringify(config.dynamicLoraLoadingPath ?? null);
   const [left, right] = [place(prefill), place(decode)];
-  if (left === right) return undefined;
-  return (
-    "lora_config differs: the same adapters must be on prefill and decode, but prefill has " +
-    `${left} and decode has ${right} as dynamic_lora_loading_path`
-  );
+  const differences: string[] = [];
+  if (left !== right) {
+    differences.push(
+      "lora_config differs: the same adapters must be on prefill and decode, but prefill has " +
+        `${left} and decode has ${right} as dynamic_lora_loading_path`,
+    );
+  }
+  const [most, other] = [prefill?.maxNumAdaptersPerReplica, decode?.maxNumAdaptersPerReplica];
+  if (most !== undefined && other !== undefined && most !== other) {
+    differences.push(
+      `lora_config differs: prefill keeps ${most} adapters a replica and decode ${other} ` +
+        "(max_num_adapters_per_replica), so that the side with fewer loads some anew that the other still has",
+    );
+  }
+  return differences;
 }
 
 const loadingPath = reading<string>((path) => {

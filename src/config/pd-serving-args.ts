@@ -16,7 +16,7 @@ import { decodeNixlPortBase, decodePortBases } from "./decode-port-bases.ts";
 import { readKvTransferConfig } from "./kv-transfer-config.ts";
 import { isPlainObject, objectOf, optional, withDefault } from "./lax-schema.ts";
 import type { LLMConfig } from "./llm-config.ts";
-import { loraDisagreement } from "./lora-config.ts";
+import { loraDisagreements } from "./lora-config.ts";
 import type { LLMDeploymentOptions } from "./llm-config-init.ts";
 import { parseConfigDetailed } from "./parse-config.ts";
 import type { RayCase } from "./ray-case.ts";
@@ -219,7 +219,6 @@ function findNotes(prefill: LLMConfig, decode: LLMConfig): readonly string[] {
       `prefill and decode have the same NIXL_SIDE_CHANNEL_PORT_BASE (${String(port)}): on one host their ports collide`,
     );
   }
-  const adapters = loraDisagreement(prefill.loraConfig, decode.loraConfig);
-  if (adapters !== undefined) notes.push(adapters);
+  notes.push(...loraDisagreements(prefill.loraConfig, decode.loraConfig));
   return notes;
 }

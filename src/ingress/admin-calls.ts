@@ -8,7 +8,7 @@ import type { LLMServerProtocol } from "../llm/llm-server-protocol.ts";
 import { toOpenAIError } from "../protocol/openai-error.ts";
 import { type AdminSelection, readAdminSelection } from "./admin-selection.ts";
 import { jsonResponse } from "./json-response.ts";
-import type { IngressRequest } from "./openai-ingress.ts";
+import type { IngressRequest } from "./ingress-request.ts";
 import type { Route, RouteMap } from "./routes.ts";
 
 /** Routes that administer engines, and who may use them. */

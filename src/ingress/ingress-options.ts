@@ -15,7 +15,46 @@ import {
 } from "../config/lax-schema.ts";
 import { suggestion } from "../config/nearest-name.ts";
 import { parseConfig } from "../config/parse-config.ts";
-import type { OpenAiIngressArguments } from "./openai-ingress.ts";
+import type { ListLoraAdapters } from "../llm/lora-listing.ts";
+import type { AdminOptions } from "./admin-calls.ts";
+import type { CorsOptions } from "./cors-policy.ts";
+import type { RequestLimits } from "./generation-request.ts";
+import type { MediaHosts } from "./media-policy.ts";
+import type { ServedModels } from "./model-catalog.ts";
+import type { SessionKeyOptions } from "./session-key.ts";
+
+/** Arguments of `OpenAiIngress`; all but the deployments are the builders' `ingressExtraKwargs`. */
+export interface OpenAiIngressArguments extends SessionKeyOptions {
+  /** The models to serve: deployments, or deployments by model id. */
+  readonly llmDeployments: ServedModels;
+  /** Largest request body in bytes; more is answered with 413. @default 33554432 (32 MiB) */
+  readonly maxBodyBytes?: number | undefined;
+  /** Milliseconds a client may take to send its body; more is answered with 408. @default 60000 */
+  readonly bodyTimeoutMs?: number | undefined;
+  /** What one request may ask for. @default no limits */
+  readonly limits?: RequestLimits | undefined;
+  /** Hosts from which engines may be told to fetch media. @default names that look public */
+  readonly mediaHosts?: MediaHosts | undefined;
+  /** Which web pages may call from a browser. @default none: no CORS header is sent */
+  readonly cors?: CorsOptions | undefined;
+  /** Finds the LoRA adapters that `GET /v1/models` shows. @default adapters are served but not listed */
+  readonly listLoraAdapters?: ListLoraAdapters | undefined;
+  /**
+   * Path under which `GET` answers with the application's metrics, for example `/metrics`. Whoever reaches the ingress
+   * reads them, unless `admit` refuses. @default not served
+   */
+  readonly metricsPath?: string | undefined;
+  /**
+   * Tells clients in `x-serve-llm-route` how a request was served: mode, reason, and names of replicas, never their
+   * URLs. @default false
+   */
+  readonly routeHeader?: boolean | undefined;
+  /**
+   * Adds routes that go to every engine: `/sleep`, `/wake_up`, `/is_sleeping`, `/pause`, `/resume`, `/is_paused`,
+   * `/reset_prefix_cache`, `/start_profile`, `/stop_profile`. @default none of them is served
+   */
+  readonly admin?: AdminOptions | undefined;
+}
 
 /** What an ingress is made from, beside its models, with defaults filled in. */
 export interface IngressOptions extends Omit<OpenAiIngressArguments, "llmDeployments"> {

@@ -1,85 +1,35 @@
-import type { BodyLimits, HttpRequest, HttpResponse } from "../adapters/http-exchange.ts";
+import type { HttpRequest, HttpResponse } from "../adapters/http-exchange.ts";
 import { readEnvironment } from "../config/environment.ts";
 import type { LLMConfig } from "../config/llm-config.ts";
 import { ingressDeploymentOptions } from "../config/server-options.ts";
-import { RequestError } from "../errors/request-error.ts";
 import type { GenerateMethod } from "../kv-transfer/kv-connector.ts";
-import type { ForwardRequest } from "../llm/forward-request.ts";
 import type { LLMHandle } from "../llm/llm-handle.ts";
 import type { LLMServerProtocol } from "../llm/llm-server-protocol.ts";
-import type { ListLoraAdapters } from "../llm/lora-listing.ts";
-import type { BeginRequest } from "../serve/application-part.ts";
-import type { JsonObjectIndex } from "../protocol/json-object-index.ts";
 import type { RequestTrace } from "../observability/request-trace.ts";
+import type { BeginRequest } from "../serve/application-part.ts";
 import type {
   DeploymentContext,
   DeploymentInstance,
   DeploymentStatusDetails,
 } from "../serve/deployment-context.ts";
 import type { DeploymentInit } from "../serve/deployment.ts";
-import { headersToForward, refuseInternalHeaders } from "./client-field-policy.ts";
-import { AdminCalls, type AdminOptions, adminRoutes, withoutUnguarded } from "./admin-calls.ts";
-import { type CorsOptions, CorsPolicy } from "./cors-policy.ts";
+import { AdminCalls, adminRoutes, withoutUnguarded } from "./admin-calls.ts";
+import { CorsPolicy } from "./cors-policy.ts";
 import { engineAnswer } from "./engine-answer.ts";
-import { type ForwardedContent, noContent, readForwardedContent } from "./forwarded-content.ts";
-import { parseGenerationBody, type RequestLimits } from "./generation-request.ts";
-import { JsonBodyScan } from "./json-body.ts";
-import { readIngressOptions } from "./ingress-options.ts";
-import { type MediaHosts, MediaPolicy } from "./media-policy.ts";
+import type { RequestLimits } from "./generation-request.ts";
+import { type OpenAiIngressArguments, readIngressOptions } from "./ingress-options.ts";
+import type { IngressRequest } from "./ingress-request.ts";
 import { errorResponse, jsonResponse, withHeaders } from "./json-response.ts";
-import { ModelCatalog, type ServedModels } from "./model-catalog.ts";
-import { modelHandle } from "./model-handle.ts";
-import { readRequestBody } from "./request-body.ts";
-import { clientRequestId } from "./request-id.ts";
+import { MediaPolicy } from "./media-policy.ts";
 import { metricsRoute } from "./metrics-route.ts";
+import { ModelCatalog } from "./model-catalog.ts";
+import { modelHandle } from "./model-handle.ts";
+import { clientRequestId } from "./request-id.ts";
+import { RequestReader } from "./request-reader.ts";
 import { routeHeader } from "./route-header.ts";
-import { sessionKeyReader, type SessionKeyOptions, type SessionKeyReader } from "./session-key.ts";
-import { defaultRoutes, type Route, type RouteMap, type RouteMatch, RouteTable } from "./routes.ts";
-
-/** Arguments of {@link OpenAiIngress}; all but the deployments are the builders' `ingressExtraKwargs`. */
-export interface OpenAiIngressArguments extends SessionKeyOptions {
-  /** The models to serve: deployments, or deployments by model id. */
-  readonly llmDeployments: ServedModels;
-  /** Largest request body in bytes; more is answered with 413. @default 33554432 (32 MiB) */
-  readonly maxBodyBytes?: number | undefined;
-  /** Milliseconds a client may take to send its body; more is answered with 408. @default 60000 */
-  readonly bodyTimeoutMs?: number | undefined;
-  /** What one request may ask for. @default no limits */
-  readonly limits?: RequestLimits | undefined;
-  /** Hosts from which engines may be told to fetch media. @default names that look public */
-  readonly mediaHosts?: MediaHosts | undefined;
-  /** Which web pages may call from a browser. @default none: no CORS header is sent */
-  readonly cors?: CorsOptions | undefined;
-  /** Finds the LoRA adapters that `GET /v1/models` shows. @default adapters are served but not listed */
-  readonly listLoraAdapters?: ListLoraAdapters | undefined;
-  /**
-   * Path under which `GET` answers with the application's metrics, for example `/metrics`. Whoever reaches the ingress
-   * reads them, unless `admit` refuses. @default not served
-   */
-  readonly metricsPath?: string | undefined;
-  /**
-   * Tells clients in `x-serve-llm-route` how a request was served: mode, reason, and names of replicas, never their
-   * URLs. @default false
-   */
-  readonly routeHeader?: boolean | undefined;
-  /**
-   * Adds routes that go to every engine: `/sleep`, `/wake_up`, `/is_sleeping`, `/pause`, `/resume`, `/is_paused`,
-   * `/reset_prefix_cache`, `/start_profile`, `/stop_profile`. @default none of them is served
-   */
-  readonly admin?: AdminOptions | undefined;
-}
-
-/** An HTTP request on its way through the ingress. */
-export interface IngressRequest extends HttpRequest {
-  /** The route that matched. */
-  readonly route: Route;
-  /** The rest of the path, for routes that end in `{model}`. */
-  readonly parameter: string | undefined;
-  /** Hears of the story of a request to a model as it begins. */
-  readonly onTrace?: ((trace: RequestTrace) => void) | undefined;
-  /** The client's id for it, or ours. */
-  readonly requestId: string;
-}
+import { defaultRoutes, type RouteMap, type RouteMatch, RouteTable } from "./routes.ts";
+import { sessionKeyReader, type SessionKeyReader } from "./session-key.ts";
+import { unservedAnswer } from "./unserved-answer.ts";
 
 type RouteHandler = (request: IngressRequest) => HttpResponse | Promise<HttpResponse>;
 
@@ -100,10 +50,10 @@ export class OpenAiIngress implements DeploymentInstance {
   readonly #models: ModelCatalog;
   readonly #table: RouteTable;
   readonly #cors: CorsPolicy | undefined;
-  readonly #bodyLimits: BodyLimits;
+  readonly #reader: RequestReader;
+  readonly #media: MediaPolicy;
   readonly #requestLimits: RequestLimits | undefined;
   readonly #admin: AdminCalls | undefined;
-  readonly #media: MediaPolicy;
   readonly #routeHeader: boolean;
   readonly #sessionKey: SessionKeyReader;
 
@@ -117,17 +67,15 @@ export class OpenAiIngress implements DeploymentInstance {
     this.context = context;
     const options = readIngressOptions(args, context.warn);
     this.#models = new ModelCatalog(args.llmDeployments, options.listLoraAdapters, context);
-    this.#bodyLimits = {
-      maxBytes: options.maxBodyBytes,
-      timeoutMs: options.bodyTimeoutMs,
-      clock: context.clock,
-      warn: context.warn,
-    };
+    this.#sessionKey = sessionKeyReader(options, readEnvironment().sessionIdHeader);
     this.#requestLimits = options.limits;
     this.#media = new MediaPolicy(options.mediaHosts);
+    this.#reader = new RequestReader(
+      { ...options, media: this.#media, sessionKey: this.#sessionKey },
+      context,
+    );
     this.#cors = options.cors === undefined ? undefined : new CorsPolicy(options.cors);
     this.#routeHeader = options.routeHeader;
-    this.#sessionKey = sessionKeyReader(options, readEnvironment().sessionIdHeader);
     const { routes } = this.constructor as typeof OpenAiIngress;
     this.#admin = options.admin === undefined ? undefined : new AdminCalls(options.admin, context.clock);
     this.#table = new RouteTable({
@@ -167,23 +115,11 @@ export class OpenAiIngress implements DeploymentInstance {
 
   /** Routes that go to `decode`: the request goes to an engine, and its answer to the client, as they come. */
   async forward(request: IngressRequest): Promise<HttpResponse> {
-    refuseInternalHeaders(request);
-    const content = await this.#readContent(request);
-    const server = this.serverFor(content.model);
+    const { model, content } = await this.#reader.forwarded(request);
+    const server = this.serverFor(model);
     request.cancel.throwIfCancelled();
-    const { route, path, query } = request;
-    const forwarded: ForwardRequest = {
-      method: "forward",
-      httpMethod: route.method,
-      path: query === "" ? path : `${path}?${query}`,
-      contentType: content.contentType,
-      body: content.bytes,
-      stream: content.stream,
-      streamEnds: route.streamEnds,
-      priority: content.priority,
-      ...this.#callFields(request, content.model, server),
-    };
-    return engineAnswer(await server.forward(forwarded), route);
+    const fields = this.#reader.callFields(request, model ?? server.llmConfig.modelId);
+    return engineAnswer(await server.forward({ ...content, ...fields }), request.route);
   }
 
   /** `GET /v1/models` */
@@ -230,6 +166,7 @@ export class OpenAiIngress implements DeploymentInstance {
       serverFor: (model) => this.serverFor(model),
       limits: this.#requestLimits,
       media: this.#media,
+      sessionKey: this.#sessionKey,
       routes,
     });
   }
@@ -258,7 +195,8 @@ export class OpenAiIngress implements DeploymentInstance {
     if (match.kind !== "match") {
       const methods = match.kind === "wrong-method" ? match.allowed : [];
       return (
-        (methods.length > 0 ? this.#cors?.preflight(request, methods) : undefined) ?? unserved(request, match)
+        (methods.length > 0 ? this.#cors?.preflight(request, methods) : undefined) ??
+        unservedAnswer(request, match)
       );
     }
     const { name, route, parameter } = match;
@@ -271,70 +209,18 @@ export class OpenAiIngress implements DeploymentInstance {
   }
 
   async #generate(request: IngressRequest, method: GenerateMethod): Promise<HttpResponse> {
-    refuseInternalHeaders(request);
-    const scan = new JsonBodyScan();
-    const bytes = await readRequestBody(request, "json", this.#bodyLimits, (arrived) =>
-      scan.advance(arrived),
-    );
-    const { model, ...parsed } = parseGenerationBody(bytes, method, this.#requestLimits, scan, this.#media);
+    const { model, content } = await this.#reader.generation(request, method);
     const server = this.serverFor(model);
     request.cancel.throwIfCancelled();
-    const response = await server[method]({
-      method,
-      ...parsed,
-      ...this.#callFields(request, model, server, parsed.body),
-    });
-    return engineAnswer(response, request.route);
+    const fields = this.#reader.callFields(request, model ?? server.llmConfig.modelId, content.body);
+    return engineAnswer(await server[method]({ ...content, ...fields }), request.route);
   }
 
   #administer(request: IngressRequest): Promise<HttpResponse> {
     return this.#admin!.answer(
       request,
-      () => readRequestBody(request, "json", this.#bodyLimits),
+      () => this.#reader.json(request),
       (model) => this.serverFor(model),
     );
   }
-
-  #callFields(
-    request: IngressRequest,
-    model: string | undefined,
-    server: LLMServerProtocol,
-    body?: JsonObjectIndex,
-  ): CallFields {
-    return {
-      modelId: model ?? server.llmConfig.modelId,
-      requestId: request.requestId,
-      sessionId: this.#sessionKey(request, body),
-      forwardHeaders: headersToForward(request),
-      cancel: request.cancel,
-      onTrace: request.onTrace,
-    };
-  }
-
-  async #readContent(request: IngressRequest): Promise<ForwardedContent> {
-    const rules = request.route.body;
-    if (rules === undefined) return noContent;
-    const scan = new JsonBodyScan();
-    const onProgress = rules.kind === "json" ? (arrived: Uint8Array) => scan.advance(arrived) : undefined;
-    const bytes = await readRequestBody(request, rules.kind, this.#bodyLimits, onProgress);
-    return readForwardedContent(bytes, request.header("content-type") ?? "", rules, scan, this.#media);
-  }
-}
-
-type CallFields = Pick<
-  ForwardRequest,
-  "modelId" | "requestId" | "sessionId" | "forwardHeaders" | "cancel" | "onTrace"
->;
-
-function unserved(request: HttpRequest, match: Exclude<RouteMatch, { kind: "match" }>): HttpResponse {
-  const path = request.path.slice(0, 200);
-  if (match.kind === "no-route") {
-    const message = `Unknown route: ${request.method} ${path}`;
-    const error = new RequestError(message, { status: 404, code: "unknown_route" });
-    return { ...errorResponse(error), unserved: true };
-  }
-  const allowed = match.allowed.join(", ");
-  const message = `${path} does not accept ${request.method}; use ${allowed}.`;
-  const error = new RequestError(message, { status: 405, code: "method_not_allowed" });
-  return withHeaders(errorResponse(error), [["allow", allowed]]);
 }

@@ -13,7 +13,10 @@ export interface SessionKeyOptions {
    * before the header, as in vLLM. @default none
    */
   readonly sessionField?: string | undefined;
-  /** A function of yours; goes before both. Undefined: no session by it. Keys are cut at 512 characters. @default none */
+  /**
+   * A function of yours; goes before both. Undefined: no session by it. Keys are cut at 512 characters. Calls of
+   * `app.handle` come as requests with the route's path and no headers. @default none
+   */
   readonly sessionKey?: ((request: HttpRequest, body: JsonObjectIndex) => string | undefined) | undefined;
 }
 

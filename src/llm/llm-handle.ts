@@ -53,7 +53,7 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** Id for logs. @default a random one */
   readonly requestId?: string | undefined;
-  /** Sticky session key, as the `x-session-id` header. */
+  /** Sticky session key, as the `x-session-id` header: after the ingress's `sessionKey` and `sessionField`. */
   readonly sessionId?: string | undefined;
 }
 
@@ -87,6 +87,8 @@ type CallFields = "modelId" | "requestId" | "sessionId" | "forwardHeaders" | "ca
 /** @internal The part of a generation request that its body says; `model` as the client named it. */
 export interface ReadGeneration extends Omit<LLMRequest, CallFields> {
   readonly model: string | undefined;
+  /** Session key by the options of the ingress. */
+  readonly sessionId?: string | undefined;
 }
 
 /** @internal The part of a forwarded request that its body and its route say. */
@@ -232,9 +234,10 @@ export class LLMHandle {
   #generate(method: GenerateMethod, body: GenerationBody, options: CallOptions = {}): unknown {
     return this.#answer(body, options, async (cancel) => {
       await this.#init.begin(cancel);
-      const { model, ...read } = this.#init.readGeneration(body, method);
+      const { model, sessionId = options.sessionId, ...read } = this.#init.readGeneration(body, method);
       const server = this.#init.serverFor(model);
-      return server[method]({ method, ...read, ...this.#fields(model, server, options, cancel) });
+      const fields = this.#fields(model, server, { ...options, sessionId }, cancel);
+      return server[method]({ method, ...read, ...fields });
     });
   }
 

@@ -1,6 +1,6 @@
 import { readEnvironment } from "../config/environment.ts";
 import type { LLMConfig } from "../config/llm-config.ts";
-import { loraDisagreement } from "../config/lora-config.ts";
+import { loraDisagreements } from "../config/lora-config.ts";
 import { pdProxyDeploymentOptions } from "../config/server-options.ts";
 import { createKvConnector } from "../kv-transfer/kv-connector-registry.ts";
 import type { PDHealth } from "../observability/pd-health-report.ts";
@@ -127,8 +127,8 @@ export class PDProxyServer implements LLMServerProtocol {
       random: context.random,
       health: this.#health,
     };
-    const adapters = loraDisagreement(prefillServer.llmConfig.loraConfig, this.llmConfig.loraConfig);
-    if (adapters !== undefined) context.warn(adapters);
+    const { loraConfig } = prefillServer.llmConfig;
+    for (const each of loraDisagreements(loraConfig, this.llmConfig.loraConfig)) context.warn(each);
     if (this.llmConfig.prewarmPrefillDecode) this.#prewarm = this.#startPrewarm(prefillServer, decodeServer);
   }
 

@@ -62,13 +62,13 @@ describe("recheckSuspension", () => {
   });
 
   it("heeds no answer that a command has overtaken", async () => {
-    let replica: Replica | undefined;
+    const asked: { replica?: Replica } = {};
     const server = await new LoopbackServer((_request, response) => {
-      replica!.suspension.beginCommand()();
+      asked.replica!.suspension.beginCommand()();
       response.end('{"is_sleeping":false}');
     }).listen();
     cleanups.push(() => server[Symbol.asyncDispose]());
-    replica = replicaAt(server.url);
+    const replica = (asked.replica = replicaAt(server.url));
     replica.suspension.set("sleeping", true);
     await recheckSuspension(replica, [replica], options());
     expect(replica.suspension.state).toBe("sleeping");

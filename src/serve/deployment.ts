@@ -32,14 +32,14 @@ export class Deployment<Arguments, Instance extends DeploymentInstance> {
   readonly deploymentOptions: DeploymentInit;
 
   constructor(deployedClass: DeployableClass<Arguments, Instance>, options: DeploymentInit = {}) {
-    if (typeof deployedClass !== "function") {
+    if (!isConstructor(deployedClass)) {
       throw new ConfigurationError("A deployment", [
         {
           path: ["deployment"],
           message: "Only classes can be deployed",
           type: "is_class",
           expected: "a class",
-          received: typeof deployedClass,
+          received: typeof deployedClass === "function" ? "a function" : typeof deployedClass,
         },
       ]);
     }
@@ -83,6 +83,17 @@ export class Deployment<Arguments, Instance extends DeploymentInstance> {
       options: this.deploymentOptions,
       args,
     });
+  }
+}
+
+/** False for arrow functions and methods, too. Nothing is run to find out. */
+function isConstructor(value: unknown): boolean {
+  if (typeof value !== "function") return false;
+  try {
+    Reflect.construct(Object, [], value);
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -155,7 +155,7 @@ export const sections: readonly Section[] = [
   },
   {
     title: "`ingressClsConfig.ingressExtraKwargs`",
-    source: ["ingress/openai-ingress.ts", "OpenAiIngressArguments"],
+    source: ["ingress/ingress-options.ts", "OpenAiIngressArguments"],
     intro: "Options of `OpenAiIngress`.",
     except: ["llmDeployments"],
   },

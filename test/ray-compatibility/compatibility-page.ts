@@ -1,5 +1,11 @@
 import { toCamelCase } from "../../src/config/casing.ts";
-import { rayConfigFields, rayExperimentalKeys, type RayName, rayModules } from "./ray-names.ts";
+import {
+  rayConfigFields,
+  rayExperimentalKeys,
+  type RayName,
+  rayModules,
+  rayServerMethods,
+} from "./ray-names.ts";
 
 /** The whole of `docs/ray-compatibility.md`. */
 export function compatibilityPage(): string {
@@ -8,6 +14,16 @@ export function compatibilityPage(): string {
     "<!-- Written by test/ray-compatibility/main.ts from ray-names.ts; a test compares them. -->",
     "Every public name of `ray.serve.llm` in Ray **2.58.0**, what it is here, and what differs. How to move an application\nis in [Coming from Ray](from-ray.md).",
     ...Object.entries(rayModules).flatMap(([module, names]) => [`## \`${module}\``, nameTable(names)]),
+    "## Methods of `LLMServer`, by a handle",
+    "What Ray calls through a Serve handle, `handle.chat.remote(...)`, is a method of `app.handle` and of\n`serve.getDeploymentHandle(app, name)`.",
+    table(
+      ["Ray", "here", "what differs"],
+      Object.entries(rayServerMethods).map(([name, { here, differs }]) => [
+        code(name),
+        here === undefined ? "–" : code(here),
+        differs,
+      ]),
+    ),
     "## Fields of `LLMConfig`",
     "Each is taken in camelCase and in Ray's spelling; both at once is an error.",
     table(

@@ -4,8 +4,10 @@ import { describe, expect, it } from "vitest";
 import { toSnakeCase } from "../../src/config/casing.ts";
 import { experimentalKeys } from "../../src/config/experimental-configs.ts";
 import { llmConfigSchema } from "../../src/config/llm-config-schema.ts";
+import { engineCommands } from "../../src/llm/engine-commands.ts";
+import { LLMHandle } from "../../src/llm/llm-handle.ts";
 import { compatibilityPage } from "./compatibility-page.ts";
-import { rayConfigFields, rayExperimentalKeys, rayModules } from "./ray-names.ts";
+import { rayConfigFields, rayExperimentalKeys, rayModules, rayServerMethods } from "./ray-names.ts";
 
 const read = (path: string): string => readFileSync(new URL(path, import.meta.url), "utf8");
 const page = read("../../docs/ray-compatibility.md");
@@ -23,6 +25,11 @@ const inventory = {
     "CompletionStreamResponse EmbeddingRequest EmbeddingResponse TranscriptionRequest TranscriptionResponse " +
     "TranscriptionStreamResponse ErrorResponse",
 } as const;
+
+/** What Ray's server answers to a handle. */
+const serverMethods =
+  "chat completions embeddings transcriptions score tokenize detokenize check_health record_routing_stats sleep wakeup " +
+  "is_sleeping pause resume is_paused reset_prefix_cache start_profile stop_profile collective_rpc llm_config";
 
 describe("docs/ray-compatibility.md", () => {
   it("is what its data says", () => {
@@ -44,6 +51,15 @@ describe("docs/ray-compatibility.md", () => {
       fields.filter((name) => !ours.includes(name)).toSorted(),
     );
     expect(Object.keys(rayExperimentalKeys).toSorted()).toEqual([...experimentalKeys].toSorted());
+  });
+
+  it("has every method of Ray's server, and names only methods and commands that are there", () => {
+    expect(Object.keys(rayServerMethods).toSorted()).toEqual(serverMethods.split(" ").toSorted());
+    const commands = Object.keys(engineCommands).map((name) => `commandEngines("${name}")`);
+    const known = new Set([...Object.getOwnPropertyNames(LLMHandle.prototype), ...commands]);
+    const named = Object.values(rayServerMethods).flatMap(({ here }) => here ?? []);
+    expect(named.filter((name) => !known.has(name))).toEqual([]);
+    expect(commands.filter((name) => !named.includes(name))).toEqual([]);
   });
 
   it("names only what is exported", () => {

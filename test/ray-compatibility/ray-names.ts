@@ -7,7 +7,19 @@ export interface RayName {
   readonly differs: string;
 }
 
+/** One method of Ray's server, and what it is of {@link rayServerMethods} here. */
+export interface RayServerMethod {
+  /** The method of `app.handle` and `serve.getDeploymentHandle`; undefined when there is none. */
+  readonly here: string | undefined;
+  readonly differs: string;
+}
+
+const everyEngine = "To every engine of the model, or of the `deployments` named; says what each answered.";
+
 const wireType = "A type: bodies are read by rules, not by classes, and pass on what they do not know.";
+
+const forwardedType =
+  "A type, for `app.handle`. The request goes to decode as it came, and so does its answer.";
 
 /** Ray 2.58.0's public modules, name by name (their `__all__`). */
 export const rayModules: Readonly<Record<string, readonly RayName[]>> = {
@@ -37,13 +49,14 @@ export const rayModules: Readonly<Record<string, readonly RayName[]>> = {
     {
       name: "LoraConfig",
       here: ["LoraConfigInit"],
-      differs: "A plain object. Adapters are requested by `model:adapter` and loaded by the engines.",
+      differs:
+        "A plain object. Adapters are requested by `model:adapter` and loaded on both sides of prefill/decode, which Ray 2.58.0 cannot do.",
     },
     {
       name: "build_llm_deployment",
       here: ["buildLlmDeployment"],
       differs:
-        "Keyword arguments are one object. An empty `namePrefix` is no prefix; in Ray it counts as not given.",
+        "Keyword arguments are one object. An empty `namePrefix` is no prefix; in Ray it counts as not given. Called by `serve.getDeploymentHandle`, as Ray's by a Serve handle.",
     },
     {
       name: "build_openai_app",
@@ -145,11 +158,15 @@ export const rayModules: Readonly<Record<string, readonly RayName[]>> = {
       here: ["CompletionChunk"],
       differs: `${wireType} OpenAI's own name.`,
     },
-    { name: "EmbeddingRequest", here: [], differs: "No type: forwarded to decode as it is." },
-    { name: "EmbeddingResponse", here: [], differs: "No type: relayed as it is." },
-    { name: "TranscriptionRequest", here: [], differs: "No type: the form is forwarded to decode as it is." },
-    { name: "TranscriptionResponse", here: [], differs: "No type: relayed as it is." },
-    { name: "TranscriptionStreamResponse", here: [], differs: "No type: relayed as it is." },
+    { name: "EmbeddingRequest", here: ["EmbeddingRequest"], differs: forwardedType },
+    { name: "EmbeddingResponse", here: ["EmbeddingResponse"], differs: forwardedType },
+    {
+      name: "TranscriptionRequest",
+      here: ["AudioRequest"],
+      differs: `${forwardedType} Also for translations.`,
+    },
+    { name: "TranscriptionResponse", here: ["AudioTranscription"], differs: forwardedType },
+    { name: "TranscriptionStreamResponse", here: ["AudioTranscriptionChunk"], differs: forwardedType },
     {
       name: "ErrorResponse",
       here: ["OpenAIErrorBody"],
@@ -171,7 +188,7 @@ export const rayConfigFields: Readonly<Record<string, string>> = {
   accelerator_config: "The same resolution. Kept for export.",
   placement_group_config:
     "Validated as in Ray. Kept for export; bundles also size the pods of `toRayService`.",
-  lora_config: "The same. A difference between the sides is noted.",
+  lora_config: "The same. Other paths or other limits on the two sides are noted.",
   deployment_config:
     "The same options. An `autoscaling_config` without a target has Serve's 2; Ray's LLM default of 1e9 is never reached, so it never scales.",
   server_cls: "A class, or Ray's path of one; honoured by every builder. Ray's P/D builder ignores it.",
@@ -198,4 +215,37 @@ export const rayExperimentalKeys: Readonly<Record<string, string>> = {
   KV_EVENTS_PORT_BASE: "Kept: only Ray's KV-aware router reads it.",
   KV_TOKEN_PORT_BASE: "Kept: only Ray's KV-aware router reads it.",
   KV_INDEXER_THREADS: "Kept: only Ray's KV-aware router reads it.",
+};
+
+/** What a Serve handle of Ray's `LLMServer` can be asked (`handle.chat.remote(...)`), by its method. */
+export const rayServerMethods: Readonly<Record<string, RayServerMethod>> = {
+  chat: {
+    here: "chat",
+    differs: "An answer or, with `stream: true`, an async iterable of chunks; errors are thrown.",
+  },
+  completions: { here: "completions", differs: "As `chat`." },
+  embeddings: { here: "embeddings", differs: "One object instead of a generator of one." },
+  transcriptions: { here: "transcriptions", differs: "As `chat`. Also `translations`." },
+  score: { here: "score", differs: "As `embeddings`. Also `rerank`." },
+  tokenize: { here: "tokenize", differs: "As `embeddings`." },
+  detokenize: { here: "detokenize", differs: "As `embeddings`." },
+  sleep: { here: 'commandEngines("sleep")', differs: everyEngine },
+  wakeup: { here: 'commandEngines("wakeUp")', differs: everyEngine },
+  is_sleeping: { here: 'commandEngines("isSleeping")', differs: everyEngine },
+  pause: { here: 'commandEngines("pause")', differs: everyEngine },
+  resume: { here: 'commandEngines("resume")', differs: everyEngine },
+  is_paused: { here: 'commandEngines("isPaused")', differs: everyEngine },
+  reset_prefix_cache: { here: 'commandEngines("resetPrefixCache")', differs: everyEngine },
+  start_profile: { here: 'commandEngines("startProfile")', differs: everyEngine },
+  stop_profile: { here: 'commandEngines("stopProfile")', differs: everyEngine },
+  collective_rpc: { here: undefined, differs: "Not here: it runs any method of a worker." },
+  check_health: { here: undefined, differs: "`GET /health`, and `app.status()` for each replica." },
+  record_routing_stats: {
+    here: undefined,
+    differs: "Not here: routers that want load read the engines' `/metrics`.",
+  },
+  llm_config: {
+    here: "modelData",
+    differs: "The model card only; the configuration is the caller's own object.",
+  },
 };

@@ -127,6 +127,7 @@ describe("the background work", () => {
         url: engine.url,
         state: "RUNNING",
         health: "healthy",
+        suspension: null,
         inFlight: 0,
         holds: 0,
         drainTimeLeftMs: null,

@@ -79,7 +79,7 @@ describe("serve-llm doctor", () => {
   it("takes model and connector from a config file, and the key from the environment", async () => {
     const more = { model: "llama-8b", apiKey: "secret-key" };
     const [prefill, decode] = [await engine("prefill", more), await engine("decode", more)];
-    const args = ["doctor", "--config", "examples/serve_pd_config.yaml", "--json"];
+    const args = ["doctor", "examples/serve_pd_config.yaml", "--json"];
     const urls = ["--prefill", prefill, "--decode", decode];
     vi.stubEnv("ENGINE_KEY", "secret-key");
     expect(await serveLLM(...args, ...urls, "--api-key-env", "ENGINE_KEY"), stdout + stderr).toBe(0);
@@ -105,20 +105,39 @@ describe("serve-llm doctor", () => {
     };
     writeFileSync(file, JSON.stringify({ applications: [application] }));
     try {
-      expect(await serveLLM("doctor", "--config", file)).toBe(1);
+      expect(await serveLLM("doctor", file)).toBe(1);
       expect(stderr).toContain("Engines of a scaling target are examined when they run");
       const urls = ["--prefill", prefill, "--decode", decode];
-      expect(await serveLLM("doctor", "--config", file, ...urls, "--json"), stdout + stderr).toBe(0);
+      expect(await serveLLM("doctor", file, ...urls, "--json"), stdout + stderr).toBe(0);
       expect(JSON.parse(stdout)).toMatchObject({ pairs: [{ disaggregated: true }] });
     } finally {
       rmSync(folder, { recursive: true });
     }
   });
 
+  it("needs nothing but a config file that says where the engines are", async () => {
+    const [prefill, decode] = [await engine("prefill"), await engine("decode")];
+    const file = join(folder, "serve.yaml");
+    const side = (url: string): object => ({
+      model_loading_config: { model_id: "mock-model" },
+      engine_kwargs: { kv_transfer_config: { kv_connector: "NixlConnector", kv_role: "kv_both" } },
+      endpoints: [url],
+    });
+    const application = {
+      import_path: "ray.serve.llm:build_pd_openai_app",
+      args: { prefill_config: side(prefill), decode_config: side(decode) },
+    };
+    writeFileSync(file, JSON.stringify({ applications: [application] }));
+    expect(await serveLLM("doctor", file, "--json"), stdout + stderr).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ pairs: [{ prefill, decode, proof: { verdict: "moved" } }] });
+    expect(await serveLLM("doctor", join(folder, "none.yaml"))).not.toBe(0);
+    expect(stderr).toContain("none.yaml");
+  });
+
   it.each([
     [["doctor"], /--prefill URL,URL/],
     [["doctor", "--prefill", "nonsense", "--decode", "http://x"], /valid URL/],
-    [["doctor", "--config", "a.yaml", "--model", "m"], /--model stands in the config file/],
+    [["doctor", "a.yaml", "--model", "m"], /--model stands in the config file/],
     [["doctor", "--unknown"], /unknown option/],
   ] as const)("%s: is misused", async (args, message) => {
     expect(await serveLLM(...args)).toBe(2);

@@ -1,15 +1,19 @@
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 
-import { subjectOfUrls, type EngineUrls } from "../src/doctor/doctor-subject.ts";
+import { type DoctorSubject, subjectOfUrls, type EngineUrls } from "../src/doctor/doctor-subject.ts";
 import { type DoctorReport, examine } from "../src/doctor/examine.ts";
-import type { CheckName, Finding, Severity } from "../src/doctor/finding.ts";
+import { type CheckName, checkNames, type Finding, type Severity } from "../src/doctor/finding.ts";
 import { systemClock } from "../src/internal/clock.ts";
 import { seededRandom } from "../src/testing/seeded-random.ts";
 import { type FaultRule, MockVLLMEngine, type MockVLLMEngineOptions } from "../src/testing/index.ts";
 
 const started: MockVLLMEngine[] = [];
+/** Everything that any test here made the doctor find. */
+const everything: Finding[] = [];
 
 afterEach(async () => {
   await Promise.all(started.splice(0).map((engine) => engine.stop()));
@@ -40,12 +44,18 @@ async function diagnose(
 }
 
 function examineUrls(urls: EngineUrls): Promise<DoctorReport> {
-  return examine(subjectOfUrls(urls), {
+  return examineSubject(subjectOfUrls(urls));
+}
+
+async function examineSubject(subject: DoctorSubject): Promise<DoctorReport> {
+  const report = await examine(subject, {
     clock: systemClock,
     random: seededRandom(1),
     timeoutMs: 1_000,
     requestTimeoutMs: 5_000,
   });
+  everything.push(...report.findings);
+  return report;
 }
 
 function found(report: DoctorReport, severity: Severity): readonly CheckName[] {
@@ -83,7 +93,12 @@ describe("healthy engines", () => {
     expect(pair).toMatchObject({ disaggregated: true, proof: { verdict: "moved" } });
     const { promptTokens, counters } = pair!.proof!;
     expect(counters.transferredTokens).toBe(promptTokens);
-    for (const time of Object.values(pair!.times)) expect(time).toBeGreaterThanOrEqual(0);
+    const { prefillMs, handoffMs, decodeFirstTokenMs, firstTokenMs, totalMs, decodeAloneMs } = pair!.times;
+    expect(decodeAloneMs).toBeGreaterThan(0);
+    for (const time of [prefillMs, handoffMs, decodeFirstTokenMs]) expect(time).toBeGreaterThanOrEqual(0);
+    // The phases follow each other and are parts of the whole.
+    expect(prefillMs! + handoffMs! + decodeFirstTokenMs!).toBeLessThanOrEqual(firstTokenMs! + 1e-6);
+    expect(firstTokenMs!).toBeLessThanOrEqual(totalMs!);
     expect(found(report, "ok")).toEqual(
       expect.arrayContaining([
         "health",
@@ -445,6 +460,50 @@ describe("planted misconfigurations", () => {
   });
 });
 
+describe("what is counted while a request runs", () => {
+  const counters = (failed: number, expired: number): string =>
+    [
+      "vllm:num_requests_running 0",
+      `vllm:nixl_num_failed_transfers_total ${failed}`,
+      `vllm:nixl_num_kv_expired_reqs_total ${expired}`,
+      'vllm:prompt_tokens_by_source_total{source="external_kv_transfer"} 0',
+    ].join("\n");
+  /** Counters that are read twice before the request, and have grown after it. */
+  const growing = (failed: number, expired: number): readonly FaultRule[] => [
+    ...[1, 2].map((nth) => ({
+      match: { path: "/metrics", nth },
+      fault: { kind: "status", status: 200, body: counters(0, 0) } as const,
+    })),
+    page("/metrics", counters(failed, expired)),
+  ];
+
+  it("kv-transfer-failures: decode could not fetch, prefill gave up", async () => {
+    const report = await diagnose({
+      prefill: { faults: [...growing(0, 2)] },
+      decode: { faults: [...growing(3, 0)] },
+    });
+    const failures = report.findings.filter(({ check }) => check === "kv-transfer-failures");
+    expect(failures.map(({ severity, seen }) => [severity, /\d/.exec(seen)?.[0]])).toEqual([
+      ["problem", "3"],
+      ["warning", "2"],
+    ]);
+  });
+
+  it("decode-request: an answer that is none does not stop the doctor", async () => {
+    const report = await diagnose({
+      decode: {
+        faults: [
+          {
+            match: { phase: "aggregated" },
+            fault: { kind: "status", status: 200, body: "<html>Welcome</html>" },
+          },
+        ],
+      },
+    });
+    expect(only(report, "decode-request").seen).toContain("Welcome");
+  });
+});
+
 describe("the configuration", () => {
   it("kv-role: roles the wrong way round", async () => {
     const prefill = await engine("prefill");
@@ -458,14 +517,33 @@ describe("the configuration", () => {
       },
       notes: ["runtime_env has no effect"],
     };
-    const report = await examine(swapped, {
-      clock: systemClock,
-      random: seededRandom(1),
-      timeoutMs: 1_000,
-      requestTimeoutMs: 5_000,
-    });
+    const report = await examineSubject(swapped);
     expect(only(report, "kv-role").side).toBe("prefill");
     expect(only(report, "configuration").seen).toBe("runtime_env has no effect");
+  });
+});
+
+// After all others in this file: it looks at what they found.
+describe("every check", () => {
+  /** Nothing on this machine is far enough away for these; src/doctor/*.test.ts has them. */
+  const elsewhere: readonly CheckName[] = ["connect-timeout", "side-channel-host"];
+
+  it("was made to find something, and says what to do about it", () => {
+    const bad = everything.filter(({ severity }) => severity !== "ok");
+    const untried = checkNames.filter((name) => !bad.some(({ check }) => check === name));
+    expect(untried).toEqual(elsewhere);
+    for (const { check, seen, advice } of bad) {
+      for (const sentence of [seen, advice]) {
+        expect(sentence, check).toMatch(/^\S.{15,}/s);
+        expect(sentence, check).not.toMatch(/undefined|NaN|\[object/);
+      }
+    }
+  });
+
+  it("has a line in docs/doctor.md", () => {
+    const text = readFileSync(join(import.meta.dirname, "..", "docs", "doctor.md"), "utf8");
+    const described = [...text.matchAll(/^\| `([a-z-]+)` \|/gm)].map(([, name]) => name);
+    expect(described.sort()).toEqual([...checkNames].sort());
   });
 });
 

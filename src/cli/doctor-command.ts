@@ -13,7 +13,6 @@ import { milliseconds, urlList } from "./option-values.ts";
 interface DoctorCommandOptions {
   readonly prefill?: readonly string[] | undefined;
   readonly decode?: readonly string[] | undefined;
-  readonly config?: string | undefined;
   readonly model?: string | undefined;
   readonly kvConnector?: string | undefined;
   readonly apiKeyEnv?: string | undefined;
@@ -31,9 +30,12 @@ export function doctorCommand(): Command {
       "Asks every engine what it is, compares the two sides, has each prefill engine prefill, and sends requests\n" +
         "through the library with proof that KV moved. Says what to do about everything it finds.",
     )
+    .argument(
+      "[serve.yaml]",
+      "Ray Serve config file to take model, connector, client settings and engines from",
+    )
     .addOption(new Option("--prefill <urls>", "prefill engines, separated by commas").argParser(urlList))
     .addOption(new Option("--decode <urls>", "decode engines, separated by commas").argParser(urlList))
-    .option("--config <serve.yaml>", "Ray Serve config file to take model, connector and engines from")
     .option("--model <id>", "model to examine (default: the one all engines serve)")
     .option("--kv-connector <name>", "the engines' KV connector (default: NixlConnector)")
     .option("--api-key-env <name>", "environment variable with the engines' API key")
@@ -58,15 +60,16 @@ Each pair of engines generates 16 tokens twice; prompts are made up, and their f
 
 Examples:
   $ serve-llm doctor --prefill http://p0:8000,http://p1:8000 --decode http://d0:8000
-  $ serve-llm doctor --config serve.yaml --prefill http://p0:8000 --decode http://d0:8000 --json`,
+  $ serve-llm doctor serve.yaml
+  $ serve-llm doctor serve.yaml --prefill http://p0:8000 --decode http://d0:8000 --json`,
     )
     .action(runDoctor);
 }
 
-async function runDoctor(options: DoctorCommandOptions): Promise<void> {
+async function runDoctor(config: string | undefined, options: DoctorCommandOptions): Promise<void> {
   const { json, quiet, timeoutMs, requestTimeoutMs } = options;
   const log = new CliLog(json);
-  const subject = await subjectOf(options, log);
+  const subject = await subjectOf(config, options, log);
   const report = await examine(subject, {
     clock: systemClock,
     random: systemRandom,
@@ -81,12 +84,16 @@ async function runDoctor(options: DoctorCommandOptions): Promise<void> {
   if (!json) process.stdout.write(`${countsText(report)}\n`);
 }
 
-async function subjectOf(options: DoctorCommandOptions, log: CliLog): Promise<DoctorSubject> {
-  const { config, prefill, decode, model, kvConnector } = options;
+async function subjectOf(
+  config: string | undefined,
+  options: DoctorCommandOptions,
+  log: CliLog,
+): Promise<DoctorSubject> {
+  const { prefill, decode, model, kvConnector } = options;
   const apiKey = options.apiKeyEnv === undefined ? undefined : apiKeyFrom(options.apiKeyEnv);
   if (config === undefined) {
     if (prefill === undefined || decode === undefined) {
-      throw misused("Say where the engines are: --prefill URL,URL --decode URL,URL, or --config serve.yaml.");
+      throw misused("Say where the engines are: --prefill URL,URL --decode URL,URL, or a config file.");
     }
     return subjectOfUrls({ prefill, decode, modelId: model, kvConnector, apiKey });
   }

@@ -209,9 +209,26 @@ async function askDecodeAlone(
     );
     return undefined;
   }
-  const choices = asJsonObject(parseEngineJson(answer.text))?.["choices"];
-  const text = asJsonObject(Array.isArray(choices) ? (choices[0] as unknown) : undefined)?.["text"];
-  return typeof text === "string" ? { text, tookMs: answer.tookMs } : undefined;
+  const text = textOf(answer.text);
+  if (text !== undefined) return { text, tookMs: answer.tookMs };
+  findings.problem(
+    "decode-request",
+    about,
+    `The same request to decode alone was answered 200 without a text: ${shortText(answer.text)}`,
+    "Something other than vLLM answers /v1/completions there: check the URL, and what is in front of the engine.",
+  );
+  return undefined;
+}
+
+/** The text of a completion; undefined when it is none. */
+function textOf(answer: string): string | undefined {
+  try {
+    const choices = asJsonObject(parseEngineJson(answer))?.["choices"];
+    const text = asJsonObject(Array.isArray(choices) ? (choices[0] as unknown) : undefined)?.["text"];
+    return typeof text === "string" ? text : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function judgeTexts(pd: string, alone: string, about: FindingSubject, findings: FindingList): void {

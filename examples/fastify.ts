@@ -7,7 +7,8 @@ import { askOnce, once } from "./engines.ts";
 const web = fastify();
 web.get("/hello", () => "hello");
 await web.register((scope, _options, done) => {
-  // The application reads bodies itself, byte for byte and with a limit of its own.
+  // The application reads bodies itself, byte for byte and with a limit of its own. If Fastify must parse them, hand on
+  // what it read: `app.handler(Object.assign(request.raw, { body: request.body }), reply.raw)`, and raise `bodyLimit`.
   scope.removeAllContentTypeParsers();
   scope.addContentTypeParser("*", (_request, _payload, parsed) => parsed(null));
   scope.all("/v1/*", (request, reply) => {

@@ -1,4 +1,6 @@
 // The application as a part of a Hono server, on Node.
+// Middleware that reads the body (a validator, say) uses it up; hand on what Hono kept of it:
+// `app.fetch(new Request(context.req.raw, { body: await context.req.text() }))`.
 // Run it: npx tsx examples/hono.ts [--once]
 import { createAdaptorServer } from "@hono/node-server";
 import { Hono } from "hono";

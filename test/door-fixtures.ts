@@ -1,7 +1,15 @@
+import "reflect-metadata";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 
+import { createAdaptorServer } from "@hono/node-server";
+import { Module } from "@nestjs/common";
+import { NestFactory } from "@nestjs/core";
+import type { NestExpressApplication } from "@nestjs/platform-express";
 import express, { type Express } from "express";
+import fastify, { type FastifyInstance } from "fastify";
+import { Hono } from "hono";
+import Koa from "koa";
 
 import { buildPdOpenaiApp } from "../src/builders/build-pd-openai-app.ts";
 import type { OpenAiIngressArguments } from "../src/ingress/ingress-options.ts";
@@ -115,6 +123,109 @@ function expressDoor(
   };
 }
 
+/** A body parser of a framework must take what the application is to refuse. */
+const parserLimit = 64 * 1024 * 1024;
+
+function fastifyDoor(
+  name: string,
+  mount: (scope: FastifyInstance, app: Application<OpenAiIngress>) => void,
+): Door {
+  return {
+    name,
+    answersUnknownPaths: true,
+    async open(app) {
+      const web = fastify({ bodyLimit: parserLimit, forceCloseConnections: true });
+      await web.register((scope, _options, done) => {
+        mount(scope, app);
+        done();
+      });
+      const url = await web.listen({ port: 0, host: "127.0.0.1" });
+      return {
+        port: Number(new URL(url).port),
+        ask: (path, init) => fetch(`${url}${path}`, init),
+        [Symbol.asyncDispose]: () => web.close(),
+      };
+    },
+  };
+}
+
+function koaDoor(
+  name: string,
+  before: (web: Koa) => void,
+  beforeHandler: (context: Koa.Context) => void,
+): Door {
+  return {
+    name,
+    answersUnknownPaths: true,
+    open: (app) => {
+      const web = new Koa();
+      before(web);
+      web.use((context) => {
+        context.respond = false;
+        beforeHandler(context);
+        app.handler(context.req, context.res);
+      });
+      return serveListener(web.callback() as RequestListener);
+    },
+  };
+}
+
+/** What a body parser of Koa does: the bytes are read, and what they say is in `context.request.body`. */
+async function koaBodyParser(context: Koa.Context, next: Koa.Next): Promise<void> {
+  if (context.is("application/json")) {
+    const chunks: Buffer[] = [];
+    for await (const chunk of context.req) chunks.push(chunk as Buffer);
+    const { request } = context as { request: { body?: unknown } };
+    request.body = JSON.parse(Buffer.concat(chunks).toString());
+  }
+  await next();
+}
+
+/** Calls of decorators: these tests are compiled without them. */
+class NestModule {}
+Module({})(NestModule);
+
+function nestDoor(name: string, prepare: (web: NestExpressApplication) => void): Door {
+  return {
+    name,
+    answersUnknownPaths: false,
+    async open(app) {
+      const web = await NestFactory.create<NestExpressApplication>(NestModule, {
+        logger: false,
+        forceCloseConnections: true,
+      });
+      prepare(web);
+      web.use(app.handler);
+      await web.listen(0, "127.0.0.1");
+      const url = await web.getUrl();
+      return {
+        port: Number(new URL(url).port),
+        ask: (path, init) => fetch(`${url}${path}`, init),
+        [Symbol.asyncDispose]: () => web.close(),
+      };
+    },
+  };
+}
+
+function honoDoor(name: string, mount: (web: Hono, app: Application<OpenAiIngress>) => void): Door {
+  return {
+    name,
+    answersUnknownPaths: true,
+    open: async (app) => {
+      const web = new Hono();
+      mount(web, app);
+      const server = createAdaptorServer({ fetch: web.fetch }) as Server;
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+      const { port } = server.address() as AddressInfo;
+      return {
+        port,
+        ask: (path, init) => fetch(`http://127.0.0.1:${port}${path}`, init),
+        [Symbol.asyncDispose]: () => closeServer(server),
+      };
+    },
+  };
+}
+
 /** Every door that all conformance tests go through. */
 export const doors: readonly Door[] = [
   {
@@ -137,6 +248,48 @@ export const doors: readonly Door[] = [
     server.use(express.json({ limit: "64mb" }), app.handler);
   }),
   expressDoor("Express under a prefix", "/llm", (server, app) => void server.use("/llm", app.handler)),
+  fastifyDoor("Fastify", (scope, app) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser("*", (_request, _payload, parsed) => parsed(null));
+    scope.all("/*", (request, reply) => {
+      reply.hijack();
+      app.handler(request.raw, reply.raw);
+    });
+  }),
+  fastifyDoor("Fastify with its own body parser", (scope, app) => {
+    scope.all("/*", (request, reply) => {
+      reply.hijack();
+      app.handler(Object.assign(request.raw, { body: request.body }), reply.raw);
+    });
+  }),
+  honoDoor("Hono", (web, app) => void web.all("*", (context) => app.fetch(context.req.raw))),
+  honoDoor("Hono after the body was read", (web, app) => {
+    web.use(async (context, next) => {
+      if (context.req.header("content-type") === "application/json") await context.req.json();
+      await next();
+    });
+    web.all("*", async (context) => {
+      const { raw } = context.req;
+      // Hono keeps what was read; the request itself is used up.
+      const request = raw.bodyUsed ? new Request(raw, { body: await context.req.text() }) : raw;
+      return app.fetch(request);
+    });
+  }),
+  koaDoor(
+    "Koa",
+    () => undefined,
+    () => undefined,
+  ),
+  koaDoor(
+    "Koa after a body parser",
+    (web) => void web.use(koaBodyParser),
+    (context) => {
+      const { body } = context.request as { body?: unknown };
+      Object.assign(context.req, { body });
+    },
+  ),
+  nestDoor("NestJS", () => undefined),
+  nestDoor("NestJS after its body parser", (web) => void web.useBodyParser("json", { limit: parserLimit })),
 ];
 
 /** A chat request. */

@@ -2,6 +2,7 @@ import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { ByteSink, ByteSource } from "../internal/byte-stream.ts";
 import { type CancelToken, tokenFromSignal } from "../internal/cancel-token.ts";
+import { onNextTurn } from "../internal/next-turn.ts";
 import { ArrivingBody } from "./arriving-body.ts";
 import { bodyTimeout, bodyTooLarge } from "./body-errors.ts";
 import {
@@ -119,6 +120,7 @@ class StreamSink implements ByteSink {
   readonly #cancel: CancelToken;
   readonly #lastWords: HttpResponse["lastWords"];
   #failure: ServeLLMError | undefined;
+  #ending = false;
   #closed = false;
 
   constructor(
@@ -145,7 +147,7 @@ class StreamSink implements ByteSink {
   }
 
   fail(error: ServeLLMError): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#failure !== undefined) return;
     this.#failure = error;
     const lastWords = this.#lastWords?.(error);
     if (lastWords !== undefined) this.#controller.enqueue(lastWords);
@@ -153,11 +155,19 @@ class StreamSink implements ByteSink {
     if ((this.#controller.desiredSize ?? 0) > 0) this.onPull();
   }
 
-  /** Erroring a stream drops what is queued in it, so it waits until the last words were taken. */
+  /**
+   * Erroring a stream drops what is queued in it, so it waits until the last words were taken; and a turn more, since
+   * servers (Hono's on Node) destroy the socket at once, with what they have written and Node has not sent yet.
+   */
   onPull(): void {
-    if (this.#failure === undefined || this.#closed) return;
-    this.#closed = true;
-    this.#controller.error(this.#failure);
+    const failure = this.#failure;
+    if (failure === undefined || this.#closed || this.#ending) return;
+    this.#ending = true;
+    onNextTurn(() => {
+      if (this.#closed) return;
+      this.#closed = true;
+      this.#controller.error(failure);
+    });
   }
 
   /** The reader left: nothing can be written any more. */

@@ -194,6 +194,11 @@ describe("serve-llm bench", () => {
 
   it.each([
     [["bench", "--rate", "1", "--concurrency", "1"], /--concurrency and --rate do not go together/],
+    [["bench", "--trace", "t.jsonl", "--turns", "2"], /--turns has no effect with --trace/],
+    [["bench", "--url", "http://x", "--itl-ms", "5"], /--itl-ms has no effect with --url/],
+    [["bench", "--trace-speed", "2"], /--trace-speed has no effect without --trace/],
+    [["bench", "--shared-prefix-tokens", "9"], /--shared-prefix-tokens has no effect without/],
+    [["bench", "--api-key-env", "KEY"], /--api-key-env has no effect without --url/],
     [["bench", "--prompt-tokens", "many"], /uniform:64-256/],
     [["bench", "--rate", "0"], /above 0/],
     [["bench", "compare", "one.json"], /missing required argument/],

@@ -43,6 +43,9 @@ export interface LoadProgress {
   readonly failed: number;
 }
 
+/** A timer of Node for longer than this fires at once. */
+const longestTimerMs = 2 ** 31 - 1;
+
 /** Puts load on a target and measures. Use once. */
 export class LoadRun {
   readonly #options: LoadRunOptions;
@@ -179,17 +182,17 @@ export class LoadRun {
   /** Waits until that time of the run, or until it is stopped. */
   async #until(atMs: number): Promise<void> {
     const { clock, signal } = this.#options;
-    const delayMs = atMs - this.#now();
-    if (delayMs <= 0 || signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      const done = (): void => {
-        timer.cancel();
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      const timer: Timer = clock.setTimer(done, delayMs, { keepAlive: true });
-      signal.addEventListener("abort", done, { once: true });
-    });
+    for (let delayMs = atMs - this.#now(); delayMs > 0 && !signal.aborted; delayMs = atMs - this.#now()) {
+      await new Promise<void>((resolve) => {
+        const done = (): void => {
+          timer.cancel();
+          signal.removeEventListener("abort", done);
+          resolve();
+        };
+        const timer: Timer = clock.setTimer(done, Math.min(delayMs, longestTimerMs), { keepAlive: true });
+        signal.addEventListener("abort", done, { once: true });
+      });
+    }
   }
 
   #now(): number {

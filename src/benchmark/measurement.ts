@@ -19,7 +19,7 @@ export interface Measurement {
 /** Times a request must keep to count as good. Milliseconds; undefined: any will do. */
 export interface ServiceLevel {
   readonly firstTokenMs: number | undefined;
-  /** Mean time between two pieces of the answer. */
+  /** Mean time between two tokens of the answer. */
   readonly interTokenMs: number | undefined;
 }
 
@@ -114,9 +114,14 @@ export function summarizeTimes(values: readonly number[]): TimeSummary {
   };
 }
 
-function keeps({ firstTokenMs, intendedMs, gapsMs }: Measurement, level: ServiceLevel): boolean {
+function keeps(
+  { firstTokenMs, intendedMs, gapsMs, outputTokens }: Measurement,
+  level: ServiceLevel,
+): boolean {
   if (firstTokenMs === undefined) return false;
   if (level.firstTokenMs !== undefined && firstTokenMs - intendedMs > level.firstTokenMs) return false;
   if (level.interTokenMs === undefined || gapsMs.length === 0) return true;
-  return gapsMs.reduce((sum, gap) => sum + gap, 0) / gapsMs.length <= level.interTokenMs;
+  // A piece may hold several tokens, as with speculative decoding.
+  const gaps = Math.max(gapsMs.length, outputTokens - 1);
+  return gapsMs.reduce((sum, gap) => sum + gap, 0) / gaps <= level.interTokenMs;
 }

@@ -39,11 +39,12 @@ export function parseRunReport(text: string, subject: string): RunReport {
   } catch {
     report = undefined;
   }
+  const summary = asJsonObject(report?.["summary"]);
   if (
     report?.["format"] === "serve-llm bench" &&
     report["version"] === 1 &&
     asJsonObject(report["options"]) !== undefined &&
-    asJsonObject(asJsonObject(report["summary"])?.["firstToken"]) !== undefined
+    ["firstToken", "interToken", "endToEnd"].every((name) => asJsonObject(summary?.[name]) !== undefined)
   ) {
     return report as unknown as RunReport;
   }

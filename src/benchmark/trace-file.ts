@@ -27,7 +27,8 @@ const mostReported = 10;
 /**
  * Reads a trace: one JSON object a line, with `atMs` (or `timestamp`) in milliseconds, `outputTokens` (or
  * `output_length`), and the prompt as `messages`, or as `promptTokens` (or `input_length`), with `hash_ids` where
- * prompts share beginnings. The other names are those of Mooncake's published traces.
+ * prompts share beginnings. The other names are those of Mooncake's published traces. Times count from the first request,
+ * so that a part of a trace, or one in milliseconds since 1970, begins at once.
  *
  * @param speed the trace is played so many times as fast, > 0
  * @throws ConfigurationError naming the lines that can't be read
@@ -74,7 +75,9 @@ export function parseTrace(text: string, speed: number, random: Random): Trace {
   }
   if (issues.length > 0) throw new ConfigurationError("Trace", issues.slice(0, mostReported));
   conversations.sort((a, b) => a.atMs! - b.atMs!);
-  return { conversations, ignoredFields: [...ignored].sort() };
+  const firstMs = conversations[0]!.atMs!;
+  const fromStart = conversations.map((each) => ({ ...each, atMs: each.atMs! - firstMs }));
+  return { conversations: fromStart, ignoredFields: [...ignored].sort() };
 }
 
 function readLine(line: string): Readonly<Record<string, unknown>> | undefined {

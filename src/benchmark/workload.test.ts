@@ -90,6 +90,12 @@ describe("traces", () => {
     expect(first!.slice(512, 600)).not.toEqual(second!.slice(512, 600));
   });
 
+  it("begin with their first request, whenever that was", () => {
+    const line = (atMs: number): string => JSON.stringify({ atMs, promptTokens: 3, outputTokens: 2 });
+    const { conversations } = parse([1_700_000_000_500, 1_700_000_000_000].map(line).join("\n"), 10);
+    expect(conversations.map(({ atMs }) => Math.round(atMs!))).toEqual([0, 50]);
+  });
+
   it("may bring their own messages", () => {
     const messages = [
       { role: "system", content: "s" },
@@ -97,7 +103,7 @@ describe("traces", () => {
     ];
     const { conversations } = parse(JSON.stringify({ atMs: 5, outputTokens: 3, messages }));
     expect(conversations).toEqual([
-      { opening: [messages[0]], turns: [{ content: "u", outputTokens: 3 }], atMs: 5 },
+      { opening: [messages[0]], turns: [{ content: "u", outputTokens: 3 }], atMs: 0 },
     ]);
   });
 

@@ -16,6 +16,7 @@ import {
   type BenchOptions,
   loadShape,
   recordedOptions,
+  refuseIdleOptions,
   requestCount,
   seedOf,
 } from "./bench-options.ts";
@@ -43,14 +44,18 @@ export function benchCommand(): Command {
       "after",
       `
 With --rate and --trace times count from when a request was due, not from when it could be sent. Options about
-mock engines have no effect with --url. The same seed makes the same prompts, lengths and arrivals.
+mock engines do not go together with --url. The same seed makes the same prompts, lengths and arrivals: engines may
+have them in their prefix caches from the run before; another --seed makes others.
 
 Examples:
   $ serve-llm bench --url http://127.0.0.1:8000 --concurrency 32 --requests 1000 --out before.json
   $ serve-llm bench --url http://127.0.0.1:8000 --rate 10 --duration-s 60 --slo-ttft-ms 500 --slo-itl-ms 50
   $ serve-llm bench compare before.json after.json`,
     )
-    .action((options: BenchOptions) => runBench(options));
+    .action((options: BenchOptions, own: Command) => {
+      refuseIdleOptions(options, (name) => own.getOptionValueSource(name) === "cli");
+      return runBench(options);
+    });
 }
 
 function compareCommand(): Command {

@@ -106,6 +106,50 @@ export function loadShape({ concurrency, rate, trace }: BenchOptions): LoadShape
   return { kind: "closed", concurrency: concurrency ?? usualConcurrency };
 }
 
+/** What is drawn when no trace says it. */
+const drawn = [
+  "promptTokens",
+  "outputTokens",
+  "turns",
+  "thinkMs",
+  "sharedPrefixes",
+  "sharedPrefixTokens",
+] as const;
+const ofMocks = [
+  "prefills",
+  "decodes",
+  "ttftMs",
+  "itlMs",
+  "prefillMsPerToken",
+  "kvTransferMs",
+  "jitter",
+  "kvLeaseMs",
+  "maxModelLen",
+] as const;
+
+/**
+ * Refuses options that would play no part beside the others.
+ *
+ * @param given whether the user wrote that option
+ * @throws CliError naming the first of them
+ */
+export function refuseIdleOptions(
+  { url, trace, sharedPrefixes }: BenchOptions,
+  given: (name: keyof BenchOptions) => boolean,
+): void {
+  const refuse = (names: readonly (keyof BenchOptions)[], why: string): void => {
+    const idle = names.find(given);
+    if (idle === undefined) return;
+    const flag = idle.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    throw new CliError(`--${flag} has no effect ${why}.`, { exitCode: 2 });
+  };
+  if (url !== undefined) refuse(ofMocks, "with --url: it is about mock engines");
+  if (url === undefined) refuse(["apiKeyEnv"], "without --url: mock engines want no key");
+  if (trace === undefined) refuse(["traceSpeed"], "without --trace");
+  else refuse(drawn, "with --trace: the trace says what is sent");
+  if (sharedPrefixes === 0) refuse(["sharedPrefixTokens"], "without --shared-prefixes");
+}
+
 /** How many conversations begin at most; undefined: as many as time or trace allow. */
 export function requestCount({ requests, durationS, trace }: BenchOptions): number | undefined {
   return requests ?? (durationS === undefined && trace === undefined ? usualRequests : undefined);
@@ -134,9 +178,9 @@ export function recordedOptions(
     ["durationS", options.durationS],
     ["promptTokens", shape.kind === "trace" ? undefined : JSON.stringify(options.promptTokens)],
     ["outputTokens", shape.kind === "trace" ? undefined : JSON.stringify(options.outputTokens)],
-    ["turns", options.turns],
-    ["thinkMs", options.thinkMs],
-    ["sharedPrefixes", options.sharedPrefixes],
+    ["turns", shape.kind === "trace" ? undefined : options.turns],
+    ["thinkMs", shape.kind === "trace" ? undefined : options.thinkMs],
+    ["sharedPrefixes", shape.kind === "trace" ? undefined : options.sharedPrefixes],
     ["sharedPrefixTokens", options.sharedPrefixes === 0 ? undefined : options.sharedPrefixTokens],
     ["ignoreEos", !options.eos],
     ["sloTtftMs", options.sloTtftMs],

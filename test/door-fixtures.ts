@@ -165,7 +165,8 @@ function koaDoor(
         beforeHandler(context);
         app.handler(context.req, context.res);
       });
-      return serveListener(web.callback() as RequestListener);
+      const callback = web.callback();
+      return serveListener((request, response) => void callback(request, response));
     },
   };
 }
@@ -181,8 +182,10 @@ async function koaBodyParser(context: Koa.Context, next: Koa.Next): Promise<void
   await next();
 }
 
-/** Calls of decorators: these tests are compiled without them. */
-class NestModule {}
+/** Tests are compiled without decorators; they are functions. */
+class NestModule {
+  readonly controllers = [];
+}
 Module({})(NestModule);
 
 function nestDoor(name: string, prepare: (web: NestExpressApplication) => void): Door {
@@ -271,8 +274,9 @@ export const doors: readonly Door[] = [
     web.all("*", async (context) => {
       const { raw } = context.req;
       // Hono keeps what was read; the request itself is used up.
-      const request = raw.bodyUsed ? new Request(raw, { body: await context.req.text() }) : raw;
-      return app.fetch(request);
+      if (!raw.bodyUsed) return app.fetch(raw);
+      const { method } = raw;
+      return app.fetch(new Request(raw, { method, body: await context.req.text() }));
     });
   }),
   koaDoor(
@@ -282,7 +286,7 @@ export const doors: readonly Door[] = [
   ),
   koaDoor(
     "Koa after a body parser",
-    (web) => void web.use(koaBodyParser),
+    (web) => void web.use((context, next) => koaBodyParser(context, next)),
     (context) => {
       const { body } = context.request as { body?: unknown };
       Object.assign(context.req, { body });

@@ -1,6 +1,5 @@
 import type { ClientConfig } from "../config/client-config.ts";
 import { type Discovery, type EndpointInit, parseEndpoints } from "../config/endpoint.ts";
-import { ConfigurationError } from "../errors/configuration-error.ts";
 import { DeploymentUnavailableError } from "../errors/deployment-unavailable-error.ts";
 import type { Clock } from "../internal/clock.ts";
 import type { Random } from "../internal/random.ts";
@@ -16,6 +15,7 @@ import { AvailabilityWarnings, isWell } from "./availability-warnings.ts";
 import { DeploymentHandle } from "./deployment-handle.ts";
 import type { DeploymentControl, DeploymentStatusDetails } from "./deployment-context.ts";
 import { scalingContext } from "./scaling-context.ts";
+import { noSuchReplica } from "./no-such-replica.ts";
 import { PoolEndpoints, type PoolEndpointsInit } from "./pool-endpoints.ts";
 import { PoolScaling, type PoolScalingOptions } from "./pool-scaling.ts";
 import { poolStatus } from "./pool-status.ts";
@@ -249,16 +249,7 @@ export class EnginePool implements DeploymentControl {
   #find(replicaId: string): Replica {
     const replica = this.replicas.find(replicaId);
     if (replica !== undefined) return replica;
-    const known = this.replicas.replicas.map(({ id }) => id);
-    throw new ConfigurationError(`Deployment "${this.#init.deployment}"`, [
-      {
-        path: ["replicaId"],
-        message: "There is no such replica",
-        type: "value_error",
-        expected: known.length === 0 ? "none: the deployment has no replica" : `one of ${known.join(", ")}`,
-        received: replicaId,
-      },
-    ]);
+    throw noSuchReplica(this.#init.deployment, replicaId, this.replicas.replicas);
   }
 
   #refuseWhenStopped(): void {

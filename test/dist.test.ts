@@ -6,29 +6,52 @@ import { type InstalledPackage, installPackage, manifest, root } from "./support
 
 const typescript = join(root, "node_modules", "typescript", "bin", "tsc");
 
+/** Every entry point: what package.json exports, as a user names it, without the manifest itself. */
+const entries = Object.keys(manifest.exports)
+  .filter((path) => path !== "./package.json")
+  .map((path) => path.replace(/^\./, "serve-llm"));
+
+/** A public name of each, which is a function. */
+const nameOf: Readonly<Record<string, string>> = {
+  "serve-llm": "buildPdOpenaiApp",
+  "serve-llm/testing": "MockVLLMEngine",
+  "serve-llm/kubernetes": "kubernetesScaleTarget",
+  "serve-llm/opentelemetry": "traceRequests",
+  "serve-llm/dashboard": "dashboard",
+};
+
+/** The others work without any peer. */
+const needsPeers = new Set(["serve-llm/kubernetes", "serve-llm/opentelemetry"]);
+
 let installed: InstalledPackage;
+/** With the optional peers, which some entries need. */
+let complete: InstalledPackage;
 let folder = "";
 let files: readonly string[] = [];
 
 beforeAll(() => {
   installed = installPackage();
+  complete = installPackage(Object.keys(manifest.peerDependencies));
   ({ folder, files } = installed);
 });
 
-afterAll(() => installed[Symbol.dispose]());
+afterAll(() => {
+  installed[Symbol.dispose]();
+  complete[Symbol.dispose]();
+});
 
-function run(command: string, args: readonly string[]): string {
+function run(command: string, args: readonly string[], cwd = folder): string {
   try {
-    return execFileSync(command, args, { cwd: folder, encoding: "utf8", stdio: "pipe" });
+    return execFileSync(command, args, { cwd, encoding: "utf8", stdio: "pipe" });
   } catch (error) {
     const { stdout, stderr } = error as { stdout: string; stderr: string };
     throw new Error(`${command} ${args.join(" ")} failed:\n${stdout}${stderr}`, { cause: error });
   }
 }
 
-function runScript(name: string, text: string): string {
-  writeFileSync(join(folder, name), text);
-  return run(process.execPath, [name]);
+function runScript(name: string, text: string, cwd = folder): string {
+  writeFileSync(join(cwd, name), text);
+  return run(process.execPath, [name], cwd);
 }
 
 describe("the package", () => {
@@ -85,7 +108,19 @@ describe.each([
     });
   });
 
-  it.each(["serve-llm", "serve-llm/testing"])("%s starts nothing", (entry) => {
+  it.each(entries)("%s gives a public name", (entry) => {
+    const name = nameOf[entry];
+    expect(name, `${entry} has no line in nameOf`).toBeDefined();
+    expect(
+      runScript(
+        `entry.${extension}`,
+        `const entry = ${load(entry)}; console.log(typeof entry.${name});`,
+        complete.folder,
+      ),
+    ).toBe("function\n");
+  });
+
+  it.each(entries)("%s starts nothing", (entry) => {
     // That it ends by itself shows that nothing keeps the process alive.
     const output = runScript(
       `quiet.${extension}`,
@@ -98,6 +133,7 @@ describe.each([
        ${load(entry)};
        const after = process.eventNames().map((name) => [String(name), process.listenerCount(name)]);
        console.log(JSON.stringify({ listeners: [listeners, after], resources: [before, resources()] }));`,
+      needsPeers.has(entry) ? complete.folder : folder,
     );
     const { listeners, resources } = JSON.parse(output) as Record<
       "listeners" | "resources",
@@ -112,6 +148,8 @@ describe("types", () => {
   const source = `
     import { buildPdOpenaiApp, LLMConfig, serve, ServeLLMError, type ChatCompletion, type ChatCompletionChunk } from "serve-llm";
     import { FakeClock, MockVLLMEngine } from "serve-llm/testing";
+    import { traceRequests } from "serve-llm/opentelemetry";
+    import { dashboard } from "serve-llm/dashboard";
     import { createServer } from "node:http";
 
     const config = new LLMConfig({
@@ -127,6 +165,8 @@ describe("types", () => {
       decode_config: "decode.yaml",
     });
     createServer(app.handler);
+    createServer(dashboard(app).handler);
+    export const tracing: typeof traceRequests = traceRequests;
     export const answer: Promise<ChatCompletion> = app.handle.chat({ model: "m", messages: [] });
     export const chunks: AsyncIterable<ChatCompletionChunk> = app.handle.chat({ model: "m", messages: [], stream: true });
     export const engine = new MockVLLMEngine({ clock: new FakeClock() });
@@ -138,9 +178,9 @@ describe("types", () => {
     ["nodenext", "nodenext", ["consumer.mts", "consumer.cts"]],
     ["esnext", "bundler", ["consumer.ts"]],
   ])("hold for module %s, resolution %s, with libraries checked", (module, moduleResolution, consumers) => {
-    for (const file of consumers) writeFileSync(join(folder, file), source);
+    for (const file of consumers) writeFileSync(join(complete.folder, file), source);
     writeFileSync(
-      join(folder, "tsconfig.json"),
+      join(complete.folder, "tsconfig.json"),
       JSON.stringify({
         compilerOptions: {
           module,
@@ -155,7 +195,7 @@ describe("types", () => {
         files: consumers,
       }),
     );
-    expect(run(process.execPath, [typescript, "-p", "."])).toBe("");
+    expect(run(process.execPath, [typescript, "-p", "."], complete.folder)).toBe("");
   });
 });
 

@@ -60,7 +60,6 @@ function cluster(options: {
   decode: AutoscalingOptions;
   client?: ClientConfigInit;
   maxQueuedRequests?: number;
-  /** Longer than a request takes, so that none is lost when its engine goes. @default 300 */
   gracefulShutdownTimeoutS?: number;
   /** @default mock engines */
   decodeTarget?: ScalingTarget;
@@ -79,7 +78,7 @@ function cluster(options: {
         autoscalingConfig,
         maxOngoingRequests,
         maxQueuedRequests: options.maxQueuedRequests ?? -1,
-        gracefulShutdownTimeoutS: options.gracefulShutdownTimeoutS ?? 300,
+        gracefulShutdownTimeoutS: options.gracefulShutdownTimeoutS,
         // Nothing but the load is to happen.
         healthCheckPeriodS: 100_000,
       },

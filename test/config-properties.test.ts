@@ -2,6 +2,8 @@ import * as fc from "fast-check";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 
+import { buildPdOpenaiApp } from "../src/builders/build-pd-openai-app.ts";
+import { loadConfig } from "../src/builders/load-config.ts";
 import { LLMConfig } from "../src/config/llm-config.ts";
 import { parsePDServingArgs, pdServingArgsToPython } from "../src/config/pd-serving-args.ts";
 import { parseServeConfig } from "../src/config/serve-config.ts";
@@ -203,46 +205,8 @@ describe("what is exported reads back as what it was", () => {
   });
 
   it("for any valid configuration, also through YAML", () => {
-    const text = fc.string({ minLength: 1, maxLength: 12 }).filter((word) => word.trim() !== "");
-    const plainJson = fc
-      .dictionary(
-        fc.string({ minLength: 1 }).filter((key) => !polluting.includes(key)),
-        fc.oneof(fc.string(), fc.integer(), fc.boolean(), fc.constant(null)),
-      )
-      .map((value) => JSON.parse(JSON.stringify(value)) as Record<string, unknown>);
-    const config = fc.record(
-      {
-        modelLoadingConfig: fc.record(
-          { modelId: text, modelSource: text.map((name) => `org/${name}`), tokenizerSource: text },
-          { requiredKeys: ["modelId"] },
-        ),
-        acceleratorType: fc.constantFrom("A100", "L4", "A10"),
-        engineKwargs: fc.record(
-          { tensor_parallel_size: fc.integer({ min: 1, max: 8 }), hf_overrides: plainJson },
-          { requiredKeys: [] },
-        ),
-        deploymentConfig: fc.record(
-          {
-            maxOngoingRequests: fc.integer({ min: 1 }),
-            healthCheckPeriodS: fc.integer({ min: 1 }),
-            userConfig: plainJson,
-          },
-          { requiredKeys: [] },
-        ),
-        runtimeEnv: fc.record({
-          envVars: fc.dictionary(fc.constantFrom("A", "yes", "UCX_TLS"), fc.string()),
-        }),
-        experimentalConfigs: fc.record(
-          { streamBatchingIntervalMs: fc.nat(), NIXL_SIDE_CHANNEL_PORT_BASE: fc.nat() },
-          { requiredKeys: [] },
-        ),
-        logEngineMetrics: fc.boolean(),
-        client: fc.constant({ apiKey: "hunter2" }),
-      },
-      { requiredKeys: ["modelLoadingConfig"] },
-    );
     fc.assert(
-      fc.property(config, (init) => {
+      fc.property(validConfigs(), (init) => {
         const one = new LLMConfig(init);
         const exported = one.toServeArgs();
         expect(JSON.stringify(exported)).not.toContain("hunter2");
@@ -252,7 +216,104 @@ describe("what is exported reads back as what it was", () => {
       { numRuns: 300 },
     );
   });
+
+  it("for any prefill/decode application, as an object and as YAML", () => {
+    fc.assert(
+      fc.property(applications(), ({ prefill, decode, args, options }) => {
+        const app = buildPdOpenaiApp({ prefillConfig: prefill, decodeConfig: decode, ...args });
+        const document = app.toServeConfig(options);
+        const text = app.toServeConfig({ ...options, format: "yaml" });
+        expect(text).not.toMatch(/hunter2|http:/);
+        for (const source of [document as unknown as Readonly<Record<string, unknown>>, text]) {
+          const [loaded] = loadConfig(source, {
+            prefill: ["http://p:1"],
+            decode: ["http://d:1"],
+          }).applications;
+          const { name, routePrefix } = loaded!;
+          expect(loaded!.app.toServeConfig({ ...options, name, routePrefix })).toEqual(document);
+        }
+      }),
+      { numRuns: 150 },
+    );
+  });
 });
+
+/** Configurations that are valid, with values that YAML, Python and JSON read differently. */
+function validConfigs() {
+  const text = fc.string({ minLength: 1, maxLength: 12 }).filter((word) => word.trim() !== "");
+  const plainJson = fc
+    .dictionary(
+      fc.string({ minLength: 1 }).filter((key) => !polluting.includes(key)),
+      fc.oneof(fc.string(), fc.integer(), fc.boolean(), fc.constant(null)),
+    )
+    .map((value) => JSON.parse(JSON.stringify(value)) as Record<string, unknown>);
+  return fc.record(
+    {
+      modelLoadingConfig: fc.record(
+        { modelId: text, modelSource: text.map((name) => `org/${name}`), tokenizerSource: text },
+        { requiredKeys: ["modelId"] },
+      ),
+      acceleratorType: fc.constantFrom("A100", "L4", "A10"),
+      engineKwargs: fc.record(
+        { tensor_parallel_size: fc.integer({ min: 1, max: 8 }), hf_overrides: plainJson },
+        { requiredKeys: [] },
+      ),
+      deploymentConfig: fc.record(
+        {
+          maxOngoingRequests: fc.integer({ min: 1 }),
+          healthCheckPeriodS: fc.integer({ min: 1 }),
+          userConfig: plainJson,
+        },
+        { requiredKeys: [] },
+      ),
+      runtimeEnv: fc.record({
+        envVars: fc.dictionary(fc.constantFrom("A", "yes", "UCX_TLS"), fc.string()),
+      }),
+      experimentalConfigs: fc.record(
+        { streamBatchingIntervalMs: fc.nat(), NIXL_SIDE_CHANNEL_PORT_BASE: fc.nat() },
+        { requiredKeys: [] },
+      ),
+      logEngineMetrics: fc.boolean(),
+      client: fc.constant({ apiKey: "hunter2" }),
+    },
+    { requiredKeys: ["modelLoadingConfig"] },
+  );
+}
+
+/** Two sides of one model, with all that the builder takes. */
+function applications() {
+  const number = fc.integer({ min: 1, max: 64 });
+  const side = validConfigs().map((config) => ({
+    ...config,
+    engineKwargs: {
+      ...config.engineKwargs,
+      kv_transfer_config: { kv_connector: "NixlConnector", kv_role: "kv_both" },
+    },
+  }));
+  return fc
+    .record({
+      prefill: side,
+      decode: side,
+      args: fc.record(
+        {
+          ingressDeploymentConfig: fc.record({ maxOngoingRequests: number }),
+          proxyDeploymentConfig: fc.record({ maxOngoingRequests: number, numReplicas: number }),
+          ingressClsConfig: fc.record({ ingressExtraKwargs: fc.record({ max_body_bytes: number }) }),
+        },
+        { requiredKeys: [] },
+      ),
+      options: fc.record({ name: fc.constantFrom("default", "no", "llm-app") }),
+    })
+    .map(({ prefill, decode, ...rest }) => ({
+      ...rest,
+      prefill: { ...prefill, endpoints: ["http://p:1"] },
+      decode: {
+        ...decode,
+        modelLoadingConfig: prefill.modelLoadingConfig,
+        endpoints: ["http://d:1"],
+      },
+    }));
+}
 
 function parsed<Value>(read: () => Value): Value | undefined {
   try {

@@ -35,7 +35,7 @@ export interface ScalingContext {
   /**
    * Takes the replicas whose endpoint matches out of service and resolves when nothing uses them any more: no
    * request, and on prefill no KV that decode has yet to fetch. To be awaited before an engine is stopped. What still
-   * uses them after `gracefulShutdownTimeoutS` fails, so that it always resolves.
+   * uses them after `gracefulShutdownTimeoutS`, where that is set, fails.
    */
   readonly drain: (matches: (endpoint: Endpoint) => boolean) => Promise<void>;
   /** Takes endpoints back that were drained, and that `endpoints` lists as before: their engines stay after all. */

@@ -84,12 +84,14 @@ function discoveryOf(
 }
 
 function scalingOf(target: ScalingTarget, config: LLMConfig, options: DeploymentConfig): PoolScalingOptions {
+  const limitS = config.deploymentConfig.gracefulShutdownTimeoutS;
   return {
     target,
     autoscaling: options.autoscalingConfig ?? undefined,
     numReplicas: options.numReplicas ?? 1,
     gangSize: options.gangSchedulingConfig?.gangSize ?? 1,
-    drainTimeoutMs: options.gracefulShutdownTimeoutS * 1000,
+    // Ray's default of 20 s would cut answers that are on their way; only who asks for a limit has one.
+    drainTimeoutMs: limitS === undefined ? undefined : limitS * 1000,
     engine: {
       devices: config.getEngineConfig().numDevices,
       dataParallelSize: config.dataParallelSize,

@@ -14,8 +14,8 @@ export interface PoolScalingOptions {
   readonly numReplicas: number;
   /** From `gangSchedulingConfig`; 1 without. */
   readonly gangSize: number;
-  /** Milliseconds an engine that is scaled down may drain; then what still uses it fails. 0 or more. */
-  readonly drainTimeoutMs: number;
+  /** Milliseconds an engine that is scaled down may drain; then what still uses it fails. 0 or more. @default no limit */
+  readonly drainTimeoutMs: number | undefined;
   /** What its engines are, for a target that starts them. */
   readonly engine: EngineTemplate;
 }

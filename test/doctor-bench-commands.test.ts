@@ -184,6 +184,25 @@ describe("serve-llm bench", () => {
     });
   });
 
+  it("puts up the application of a config file, and loads that", async () => {
+    const file = join(folder, "serve.yaml");
+    const llm = (side: string): string =>
+      `${side}_config: {model_loading_config: {model_id: mock-model}, engine_kwargs: {kv_transfer_config: {kv_connector: NixlConnector, kv_role: kv_both}}}`;
+    const args = `{${llm("prefill")}, ${llm("decode")}}`;
+    writeFileSync(
+      file,
+      `applications:\n- {route_prefix: /llm, import_path: "ray.serve.llm:build_pd_openai_app", args: ${args}}\n`,
+    );
+    const sides = ["--prefill", await engine("prefill"), "--decode", await engine("decode")];
+    const load = ["--requests", "4", "--prompt-tokens", "9", "--output-tokens", "4", "--json"];
+    expect(await serveLLM("bench", file, ...sides, ...load), stderr).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      options: { model: "mock-model", target: file },
+      summary: { requests: 4, succeeded: 4 },
+    });
+    expect(engines.map(({ ledger }) => ledger.consumed)).toEqual([4, 0]);
+  });
+
   it("exits 1 when nothing succeeded, and says why", async () => {
     const url = await engine("decode");
     engines[0]!.injectFault({ fault: { kind: "status", status: 503 } });
@@ -199,6 +218,8 @@ describe("serve-llm bench", () => {
     [["bench", "--trace-speed", "2"], /--trace-speed has no effect without --trace/],
     [["bench", "--shared-prefix-tokens", "9"], /--shared-prefix-tokens has no effect without/],
     [["bench", "--api-key-env", "KEY"], /--api-key-env has no effect without --url/],
+    [["bench", "--prefill", "http://p"], /--prefill has no effect without a config file/],
+    [["bench", "a.yaml", "--url", "http://x"], /--url has no effect with a config file/],
     [["bench", "--prompt-tokens", "many"], /uniform:64-256/],
     [["bench", "--rate", "0"], /above 0/],
     [["bench", "compare", "one.json"], /missing required argument/],

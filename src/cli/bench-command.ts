@@ -33,9 +33,10 @@ export function benchCommand(): Command {
   const command = new Command("bench")
     .summary("put load on an OpenAI endpoint and measure")
     .description(
-      "Streams chat completions from an OpenAI endpoint, or from mock engines behind this library, and reports\n" +
-        "time to first token, time between tokens, end to end, throughput and goodput.",
-    );
+      "Streams chat completions from an OpenAI endpoint, from the application of a config file, or from mock engines\n" +
+        "behind this library, and reports time to first token, time between tokens, end to end, throughput and goodput.",
+    )
+    .argument("[serve.yaml]", "Ray Serve config file: its application is put up in this process");
   for (const option of benchOptions()) command.addOption(option);
   return addMockOptions(command, { ttftMs: 20, itlMs: 10, prefillMsPerToken: 0.1 })
     .addOption(new Option("--json", "print the report as JSON, for machines").default(false))
@@ -50,9 +51,11 @@ have them in their prefix caches from the run before; another --seed makes other
 Examples:
   $ serve-llm bench --url http://127.0.0.1:8000 --concurrency 32 --requests 1000 --out before.json
   $ serve-llm bench --url http://127.0.0.1:8000 --rate 10 --duration-s 60 --slo-ttft-ms 500 --slo-itl-ms 50
+  $ serve-llm bench serve.yaml --prefill http://p0:8000 --decode http://d0:8000
   $ serve-llm bench compare before.json after.json`,
     )
-    .action((options: BenchOptions, own: Command) => {
+    .action((file: string | undefined, given: BenchOptions, own: Command) => {
+      const options = { ...given, file };
       refuseIdleOptions(options, (name) => own.getOptionValueSource(name) === "cli");
       return runBench(options);
     });

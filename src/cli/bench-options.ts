@@ -5,11 +5,16 @@ import type { LoadShape } from "../benchmark/load-run.ts";
 import { readBaseUrl } from "../config/endpoint.ts";
 import { CliError } from "./cli-error.ts";
 import type { MockBehaviour } from "./mock-options.ts";
-import { milliseconds, nonNegative, wholeNumber } from "./option-values.ts";
+import { milliseconds, nonNegative, urlList, wholeNumber } from "./option-values.ts";
 
 /** What `serve-llm bench` takes, beside how embedded mocks behave. */
 export interface BenchOptions extends MockBehaviour {
   readonly url?: string | undefined;
+  /** A config file whose application is put up in this process. */
+  readonly file?: string | undefined;
+  readonly prefill?: readonly string[] | undefined;
+  readonly decode?: readonly string[] | undefined;
+  readonly endpoints?: readonly string[] | undefined;
   readonly model?: string | undefined;
   readonly apiKeyEnv?: string | undefined;
   readonly concurrency?: number | undefined;
@@ -58,8 +63,11 @@ export function benchOptions(): readonly Option[] {
       "OpenAI endpoint to put load on (default: mock engines behind this library)",
       baseUrl,
     ),
+    option("--prefill <urls>", "prefill engines of the config file, separated by commas", urlList),
+    option("--decode <urls>", "decode engines of the config file, separated by commas", urlList),
+    option("--endpoints <urls>", "engines of a config file's model that is not split", urlList),
     option("--model <id>", "model to ask for (default: the one that is served)"),
-    option("--api-key-env <name>", "environment variable with the endpoint's API key"),
+    option("--api-key-env <name>", "environment variable with the endpoint's or the engines' API key"),
     option("--concurrency <count>", `conversations at a time (default: ${usualConcurrency})`, wholeNumber(1)),
     option("--rate <per-second>", "begin conversations at random times instead, so many a second", aboveZero),
     option("--trace <file.jsonl>", "begin them as a trace says instead"),
@@ -127,6 +135,8 @@ const ofMocks = [
   "maxModelLen",
 ] as const;
 
+const ofFiles = ["prefill", "decode", "endpoints"] as const;
+
 /**
  * Refuses options that would play no part beside the others.
  *
@@ -134,7 +144,7 @@ const ofMocks = [
  * @throws CliError naming the first of them
  */
 export function refuseIdleOptions(
-  { url, trace, sharedPrefixes }: BenchOptions,
+  { url, file, trace, sharedPrefixes }: BenchOptions,
   given: (name: keyof BenchOptions) => boolean,
 ): void {
   const refuse = (names: readonly (keyof BenchOptions)[], why: string): void => {
@@ -144,7 +154,11 @@ export function refuseIdleOptions(
     throw new CliError(`--${flag} has no effect ${why}.`, { exitCode: 2 });
   };
   if (url !== undefined) refuse(ofMocks, "with --url: it is about mock engines");
-  if (url === undefined) refuse(["apiKeyEnv"], "without --url: mock engines want no key");
+  if (file === undefined) refuse(ofFiles, "without a config file");
+  else refuse(["url", ...ofMocks], "with a config file");
+  if (url === undefined && file === undefined) {
+    refuse(["apiKeyEnv"], "without --url or a config file: mock engines want no key");
+  }
   if (trace === undefined) refuse(["traceSpeed"], "without --trace");
   else refuse(drawn, "with --trace: the trace says what is sent");
   if (sharedPrefixes === 0) refuse(["sharedPrefixTokens"], "without --shared-prefixes");
@@ -167,7 +181,7 @@ export function recordedOptions(
 ): Readonly<Record<string, string | number | boolean>> {
   const shape = loadShape(options);
   const entries: readonly (readonly [string, string | number | boolean | undefined])[] = [
-    ["target", options.url === undefined ? "mock engines" : target.url],
+    ["target", options.file ?? (options.url === undefined ? "mock engines" : target.url)],
     ["model", target.model],
     ["shape", shape.kind],
     ["concurrency", shape.kind === "closed" ? shape.concurrency : undefined],
@@ -186,7 +200,7 @@ export function recordedOptions(
     ["sloTtftMs", options.sloTtftMs],
     ["sloItlMs", options.sloItlMs],
     ["seed", seedOf(options)],
-    ...(options.url === undefined ? mockEntries(options) : []),
+    ...(options.url === undefined && options.file === undefined ? mockEntries(options) : []),
   ];
   return Object.fromEntries(entries.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
 }

@@ -1,9 +1,12 @@
 import { buildPdOpenaiApp } from "../builders/build-pd-openai-app.ts";
+import { loadConfig } from "../builders/load-config.ts";
+import { runConfig } from "../builders/run-config.ts";
 import type { LLMConfigInit } from "../config/llm-config-init.ts";
 import { run } from "../serve/run.ts";
 import type { MockVLLMEngine } from "../testing/mock-vllm-engine.ts";
 import { apiKeyFrom } from "./api-key.ts";
 import type { BenchOptions } from "./bench-options.ts";
+import { CliError } from "./cli-error.ts";
 import type { CliLog } from "./cli-log.ts";
 import { DemoEngines } from "./demo-engines.ts";
 import { servedModel } from "./served-model.ts";
@@ -19,17 +22,48 @@ export interface BenchEndpoint {
 const mockModel = "mock-model";
 
 /**
- * The endpoint a user named, or mock engines with this library in front of them.
+ * The endpoint a user named, the application of a config file, or mock engines with this library in front of them.
  *
- * @throws CliError when it can't be told which model to ask for
+ * @throws CliError when it can't be told which model to ask for; ConfigurationError for a file that is not right
  */
 export async function benchEndpoint(options: BenchOptions, log: CliLog): Promise<BenchEndpoint> {
-  const { url } = options;
+  const { url, file } = options;
   const apiKey = options.apiKeyEnv === undefined ? undefined : apiKeyFrom(options.apiKeyEnv);
+  if (file !== undefined) return fileEndpoint(file, options, apiKey, log);
   if (url === undefined) return mockEndpoint(options, log);
   const sides = [{ option: "--url", urls: [url] }] as const;
   const model = options.model ?? (await servedModel(sides, apiKey, (message) => log.warn(message)));
   return { url, model, apiKey, close: () => Promise.resolve() };
+}
+
+/** What the file describes, in this process and on a port of its own. */
+async function fileEndpoint(
+  file: string,
+  { prefill, decode, endpoints, model }: BenchOptions,
+  apiKey: string | undefined,
+  log: CliLog,
+): Promise<BenchEndpoint> {
+  const warn = (message: string): void => log.warn(message);
+  const config = loadConfig(file, { prefill, decode, endpoints, apiKey });
+  for (const note of config.notes) warn(note);
+  const served = config.applications.filter(({ routePrefix }) => routePrefix !== null);
+  const [only] = served;
+  if (only === undefined || served.length > 1) {
+    throw new CliError(`${file} has ${served.length} applications with HTTP; load goes to one.`, {
+      exitCode: 2,
+    });
+  }
+  for (const { app } of config.applications) app.withEnvironment({ warn });
+  const running = await runConfig(config, { port: 0, host: "127.0.0.1" });
+  const close = (): Promise<void> => running.shutdown({ graceMs: 0 });
+  try {
+    const url = running.url + only.routePrefix!.replace(/\/+$/, "");
+    const sides = [{ option: "--url", urls: [url] }] as const;
+    return { url, model: model ?? (await servedModel(sides, undefined, warn)), apiKey: undefined, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
 }
 
 async function mockEndpoint(options: BenchOptions, log: CliLog): Promise<BenchEndpoint> {

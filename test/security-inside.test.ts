@@ -10,6 +10,7 @@ import { LLMConfig } from "../src/config/llm-config.ts";
 import { RequestError } from "../src/errors/request-error.ts";
 import { refusedFields } from "../src/ingress/client-field-policy.ts";
 import { parseGenerationBody } from "../src/ingress/generation-request.ts";
+import { readIngressOptions } from "../src/ingress/ingress-options.ts";
 import { OpenAiIngress } from "../src/ingress/openai-ingress.ts";
 import { resolvePDProxyOptions } from "../src/llm/pd-proxy-options.ts";
 import { EventAligner } from "../src/protocol/event-aligner.ts";
@@ -19,6 +20,7 @@ import { seededRandom } from "../src/testing/index.ts";
 import { chat, errorIn, modelRequests, pdFixture, type PDFixture, post } from "./door-fixtures.ts";
 import { model, startPDCluster } from "./support/pd-cluster.ts";
 import { post as postTo } from "./support/client.ts";
+import { testTitles } from "./support/test-titles.ts";
 import { selfSigned } from "./support/self-signed.ts";
 
 // S- and F-numbers are those of the project's list of security expectations; the others are in security.test.ts.
@@ -217,21 +219,6 @@ it("S11: `admit` lets in or refuses before anything is read or sent", async () =
   expect((await ask(chatPath, as("spent"))).status).toBe(429);
   expect(engineBodies()).toBe("");
   expect((await ask(chatPath, as("other"))).status).toBe(200);
-});
-
-it("S12: tenants with one session id keep their own cache_salt, on both legs", async () => {
-  fixture = await pdFixture();
-  const as = (salt: string): Promise<Response> =>
-    ask(chatPath, {
-      ...chat({ max_tokens: 2, cache_salt: salt }),
-      headers: { "content-type": "application/json", "x-session-id": "same" },
-    });
-  for (const response of await Promise.all([as("tenant-a"), as("tenant-b")])) await response.text();
-  for (const engine of [fixture.prefill, fixture.decode]) {
-    const salts = modelRequests(engine).map(({ body }) => (body as { cache_salt: string }).cache_salt);
-    expect(salts.toSorted()).toEqual(["tenant-a", "tenant-b"]);
-    expect(JSON.stringify(modelRequests(engine).map(({ headers }) => headers))).not.toContain("same");
-  }
 });
 
 it("S14, S15: no key, header or prompt is in an error, its causes, or what describes the application", async () => {
@@ -537,17 +524,87 @@ it("S27: what is risky is off", () => {
   ]);
 });
 
-it("S28, S30: the threat model says what is in scope and what is not", () => {
+describe("S30: the threat model is published, and true", () => {
   const text = readFileSync(join(root, "SECURITY.md"), "utf8");
-  for (const words of [
-    "Report a vulnerability",
-    "semi-trusted",
-    "Prompt injection",
-    "`admit`",
-    "`mediaHosts`",
-  ]) {
-    expect(text).toContain(words);
-  }
+  /** Each promise, and the tests that hold it. */
+  const promises: Readonly<Record<string, readonly (readonly [file: string, title: string])[]>> = {
+    "Clients can't steer engines.": [
+      ["test/security.test.ts", "S2: clients can't steer KV transfer"],
+      ["test/security.test.ts", "S5: request headers go through an allow-list"],
+    ],
+    "Credentials stay put.": [
+      ["test/security.test.ts", "no credential of a client reaches an engine"],
+      ["test/security.test.ts", "S7: redirects are not followed"],
+      [
+        "test/security-inside.test.ts",
+        "S14, S15: no key, header or prompt is in an error, its causes, or what describes the application",
+      ],
+    ],
+    "Errors are quiet.": [["test/security.test.ts", "S16: errors do not tell where engines are"]],
+    "Bodies are bounded.": [
+      ["test/doors.test.ts", "refuses a body beyond the limit, announced or not"],
+      ["test/security.test.ts", "to send its body: 408, and the connection is closed"],
+    ],
+    "Importing does nothing.": [
+      ["test/architecture.test.ts", "process-level handlers are the command's alone"],
+      [
+        "test/security-inside.test.ts",
+        "importing leaves nothing that keeps a process alive or listens to it",
+      ],
+    ],
+    "Engines are not sent places.": [
+      ["test/security-inside.test.ts", "S8: engines are sent to fetch media only where that is allowed"],
+    ],
+    "Handles are checked.": [
+      ["test/security-inside.test.ts", "S3: a handle is validated before decode sees it"],
+    ],
+    "Nothing is recorded.": [
+      ["test/security-inside.test.ts", "S29: nothing is recorded"],
+      [
+        "test/opentelemetry.test.ts",
+        "records prompts only when asked, as much as asked, in spans that are sampled",
+      ],
+    ],
+  };
+
+  it("every promise has tests, and no test is for a promise that is gone", () => {
+    const promised = [...text.matchAll(/^- \*\*(.+?)\*\*/gm)].map(([, promise]) => promise);
+    expect(promised.toSorted()).toEqual(Object.keys(promises).toSorted());
+    const missing = Object.values(promises)
+      .flat()
+      .filter(([file, title]) => !testTitles(file).has(title));
+    expect(missing).toEqual([]);
+  });
+
+  it("its numbers are the defaults", () => {
+    const { maxBodyBytes, bodyTimeoutMs } = readIngressOptions({ llmDeployments: [] }, () => undefined);
+    expect(text).toContain(
+      `${maxBodyBytes / 1024 ** 2} MiB and ${bodyTimeoutMs / 1000} seconds by default, then 413 and 408`,
+    );
+    for (const name of ["kvHostAllowlist", "onStranded"])
+      expect(Object.keys(resolvePDProxyOptions())).toContain(name);
+  });
+
+  it("importing leaves nothing that keeps a process alive or listens to it", () => {
+    const script = `
+      const before = process.eventNames().map((name) => [name, process.listenerCount(name)]);
+      await import(${JSON.stringify(new URL("../src/index.ts", import.meta.url).href)});
+      const after = process.eventNames().map((name) => [name, process.listenerCount(name)]);
+      console.log(JSON.stringify({ before, after, left: process.getActiveResourcesInfo().filter((kind) => /Timeout|TCP|Server/.test(kind)) }));`;
+    const output = execFileSync(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script], {
+      cwd: root,
+    }).toString();
+    const { before, after, left } = JSON.parse(output) as Readonly<Record<string, unknown>>;
+    expect([after, left]).toEqual([before, []]);
+  });
+
+  it("says what is out of scope, and pages lead to it", () => {
+    expect(text).toMatch(/What it does not do:[^]*Prompt injection/);
+    for (const page of ["README.md", "docs/security.md"])
+      expect(readFileSync(join(root, page), "utf8")).toMatch(/\]\([^)]*SECURITY\.md\)/);
+    for (const [, target] of text.matchAll(/\]\(([^)#:]+)\)/g))
+      expect(existsSync(join(root, target!))).toBe(true);
+  });
 });
 
 it("S29: nothing is recorded", () => {

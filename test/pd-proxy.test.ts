@@ -105,6 +105,17 @@ describe("the sequential handoff", () => {
     expect(app.pdHealth()[0]).toMatchObject({ decodeOnly: { [reason]: 1 }, disaggregated: 0 });
   });
 
+  it("is relayed as JSON when the engine sends that although a stream was asked for", async () => {
+    const { url, decodes } = await start();
+    await injectAll(decodes, { fault: { kind: "wrongFraming" }, match: { phase: "decode" } });
+    const answer = await post(url + chatPath, chat("hello", { stream: true }));
+    expect([answer.status, answer.headers["content-type"]]).toEqual([200, "application/json"]);
+    expect(JSON.parse(answer.text).choices[0].finish_reason).toMatch(/^(stop|length)$/);
+    // The other way round there is no answer that this client could read.
+    const whole = await post(url + chatPath, chat("hello", { stream: false }));
+    expect([whole.status, JSON.parse(whole.text).error.code]).toEqual([502, "stream_malformed"]);
+  });
+
   it("recognises an answer that ends with its first token", async () => {
     const { url, app } = await start({ engine: { firstTokenStop: "STOPNOW" } });
     const answer = await post(url + chatPath, chat("STOPNOW please"));

@@ -73,7 +73,7 @@ describe("a client that does not read stops the engine's socket", () => {
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
     const client = connect((server.address() as AddressInfo).port, "127.0.0.1");
-    const body = String(chat({ stream: true }).body);
+    const body = chat({ stream: true }).body as string;
     client.write(
       `POST ${chatPath} HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-type: application/json\r\n` +
         `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,

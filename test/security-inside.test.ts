@@ -568,7 +568,7 @@ describe("S30: the threat model is published, and true", () => {
   };
 
   it("every promise has tests, and no test is for a promise that is gone", () => {
-    const promised = [...text.matchAll(/^- \*\*(.+?)\*\*/gm)].map(([, promise]) => promise);
+    const promised = [...text.matchAll(/^- \*\*(.+?)\*\*/gm)].map(([, promise]) => promise!);
     expect(promised.toSorted()).toEqual(Object.keys(promises).toSorted());
     const missing = Object.values(promises)
       .flat()

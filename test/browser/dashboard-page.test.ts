@@ -162,24 +162,27 @@ describe.skipIf(executablePath === undefined)("the status page in a browser", ()
       const { page, problems } = await openPage(url, { colorScheme });
       const contrasts = () =>
         page.locator("h1, h2, .tile strong, .tile small, .facts, .told, figcaption, th").evaluateAll((all) =>
-          all.map((one) => {
-            const shine = (color: string): number => {
-              const [red = 0, green = 0, blue = 0] = (color.match(/[\d.]+/g) ?? []).map((part) => {
-                const value = Number(part) / 255;
-                return value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
-              });
-              return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-            };
-            const painted = (element: Element | null): string => {
-              if (element === null) return "rgb(255, 255, 255)";
-              const { backgroundColor } = getComputedStyle(element);
-              return backgroundColor === "rgba(0, 0, 0, 0)"
-                ? painted(element.parentElement)
-                : backgroundColor;
-            };
-            const pair = [shine(getComputedStyle(one).color), shine(painted(one))] as const;
-            return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
-          }),
+          // The page lives: what an update took away meanwhile has no colours.
+          all
+            .filter((one) => one.isConnected)
+            .map((one) => {
+              const shine = (color: string): number => {
+                const [red = 0, green = 0, blue = 0] = (color.match(/[\d.]+/g) ?? []).map((part) => {
+                  const value = Number(part) / 255;
+                  return value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+                });
+                return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+              };
+              const painted = (element: Element | null): string => {
+                if (element === null) return "rgb(255, 255, 255)";
+                const { backgroundColor } = getComputedStyle(element);
+                return backgroundColor === "rgba(0, 0, 0, 0)"
+                  ? painted(element.parentElement)
+                  : backgroundColor;
+              };
+              const pair = [shine(getComputedStyle(one).color), shine(painted(one))] as const;
+              return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+            }),
         );
       const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
       const own = await background();

@@ -24,8 +24,8 @@ export async function measureSizes(): Promise<readonly Size[]> {
   const own = await bundle('export { LLMConfig } from "./dist/index.js";', true);
   const whole = await bundle('export { LLMConfig } from "./dist/index.js";', false);
   return [
-    { what: "tarball, source maps included", bytes: size, budget: 3_000_000 },
-    { what: "installed, without dependencies", bytes: unpackedSize, budget: 12_000_000 },
+    { what: "tarball, source maps included", bytes: size, budget: 3_300_000 },
+    { what: "installed, without dependencies", bytes: unpackedSize, budget: 13_000_000 },
     { what: "LLMConfig alone, minified, without dependencies", bytes: own.byteLength, budget: 140_000 },
     { what: "the same, gzipped", bytes: gzipSync(own).byteLength, budget: 48_000 },
     { what: "LLMConfig alone, minified, with dependencies", bytes: whole.byteLength, budget: 950_000 },

@@ -1,3 +1,4 @@
+import { keysOfMedia } from "./media-policy.ts";
 import { isUtf8 } from "node:buffer";
 import { RequestError } from "../errors/request-error.ts";
 import { type JsonObjectIndex, JsonObjectScan } from "../protocol/json-object-index.ts";
@@ -68,7 +69,7 @@ export class JsonBodyScan {
 }
 
 function newScan(): JsonObjectScan {
-  return new JsonObjectScan({ forbiddenKeys: refusedFields });
+  return new JsonObjectScan({ forbiddenKeys: refusedFields, notedKeys: keysOfMedia });
 }
 
 /** Python's reader skips it, and so do the engines. */

@@ -26,6 +26,8 @@ export interface JsonScanOptions {
   readonly maxMembers?: number | undefined;
   /** Keys to look out for at any depth: the first one found is {@link JsonObjectIndex.forbiddenKey}. */
   readonly forbiddenKeys?: ReadonlySet<string> | undefined;
+  /** Keys to take note of at any depth: those that are there are {@link JsonObjectIndex.notedKeys}. */
+  readonly notedKeys?: ReadonlySet<string> | undefined;
 }
 
 const defaultMaxDepth = 128;
@@ -36,7 +38,7 @@ const mapThreshold = 16;
 /** What a scan found. */
 export type JsonObjectParts = Pick<
   JsonObjectIndex,
-  "bytes" | "members" | "spans" | "openOffset" | "closeOffset" | "forbiddenKey"
+  "bytes" | "members" | "spans" | "openOffset" | "closeOffset" | "forbiddenKey" | "notedKeys"
 >;
 
 /** The top-level members of one JSON object, found without parsing their values. Made by {@link scanJsonObject}. */
@@ -51,6 +53,8 @@ export class JsonObjectIndex {
   readonly closeOffset: number;
   /** The first of the scan's `forbiddenKeys` that is a key somewhere in the text, however it is escaped. */
   readonly forbiddenKey: string | undefined;
+  /** Those of the scan's `notedKeys` that are keys somewhere in the text, however they are escaped. */
+  readonly notedKeys: ReadonlySet<string>;
   /** Where long values below the top level end, by where they start. */
   readonly spans: ReadonlyMap<number, number>;
   #byKey: Map<string, JsonMember> | undefined;
@@ -63,6 +67,7 @@ export class JsonObjectIndex {
     this.openOffset = found.openOffset;
     this.closeOffset = found.closeOffset;
     this.forbiddenKey = found.forbiddenKey;
+    this.notedKeys = found.notedKeys;
   }
 
   has(key: string): boolean {
@@ -144,8 +149,10 @@ export class JsonObjectScan implements JsonScanListener {
   readonly #scanner: JsonScanner;
   readonly #maxMembers: number;
   readonly #forbiddenKeys: ReadonlySet<string> | undefined;
-  /** Lengths of the forbidden keys within their quotes: others need not be read. */
-  readonly #forbiddenLengths: ReadonlySet<number> | undefined;
+  readonly #watchedKeys: ReadonlySet<string> | undefined;
+  /** Lengths of the forbidden and the noted keys within their quotes: others need not be read. */
+  readonly #lengths: ReadonlySet<number> | undefined;
+  #notedKeys: Set<string> | undefined;
   readonly #members: JsonMember[] = [];
   #spans: Map<number, number> | undefined;
   #forbiddenKey: string | undefined;
@@ -156,8 +163,8 @@ export class JsonObjectScan implements JsonScanListener {
     this.#scanner = new JsonScanner(this, options.maxDepth ?? defaultMaxDepth);
     this.#maxMembers = options.maxMembers ?? defaultMaxMembers;
     this.#forbiddenKeys = options.forbiddenKeys;
-    this.#forbiddenLengths =
-      options.forbiddenKeys === undefined ? undefined : lengthsOf(options.forbiddenKeys);
+    this.#watchedKeys = options.notedKeys;
+    this.#lengths = joinedLengths(lengthsOf(options.forbiddenKeys), lengthsOf(options.notedKeys));
   }
 
   /**
@@ -187,6 +194,7 @@ export class JsonObjectScan implements JsonScanListener {
       openOffset: this.#scanner.openOffset,
       closeOffset: this.#scanner.closeOffset,
       forbiddenKey: this.#forbiddenKey,
+      notedKeys: this.#notedKeys ?? noKeys,
     });
   }
 
@@ -200,10 +208,10 @@ export class JsonObjectScan implements JsonScanListener {
 
   /** @internal */
   onKey(start: number, end: number, escaped: boolean): void {
-    if (this.#forbiddenKey !== undefined || this.#forbiddenLengths === undefined) return;
-    if (!escaped && !this.#forbiddenLengths.has(end - start - 2)) return;
+    if (this.#lengths === undefined || (!escaped && !this.#lengths.has(end - start - 2))) return;
     const key = decodeJsonString(this.#bytes, start, end);
-    if (this.#forbiddenKeys!.has(key)) this.#forbiddenKey = key;
+    if (this.#forbiddenKeys?.has(key) === true) this.#forbiddenKey ??= key;
+    if (this.#watchedKeys?.has(key) === true) (this.#notedKeys ??= new Set()).add(key);
   }
 
   /** @internal */
@@ -213,14 +221,29 @@ export class JsonObjectScan implements JsonScanListener {
 }
 
 const noSpans: ReadonlyMap<number, number> = new Map();
+const noKeys: ReadonlySet<string> = new Set();
 const encoder = new TextEncoder();
 const knownLengths = new WeakMap<ReadonlySet<string>, ReadonlySet<number>>();
+const knownUnions = new WeakMap<ReadonlySet<number>, WeakMap<ReadonlySet<number>, ReadonlySet<number>>>();
 
-function lengthsOf(keys: ReadonlySet<string>): ReadonlySet<number> {
+function lengthsOf(keys: ReadonlySet<string> | undefined): ReadonlySet<number> | undefined {
+  if (keys === undefined) return undefined;
   let lengths = knownLengths.get(keys);
   if (lengths === undefined) {
     lengths = new Set([...keys].map((key) => encoder.encode(key).length));
     knownLengths.set(keys, lengths);
   }
   return lengths;
+}
+
+function joinedLengths(
+  one: ReadonlySet<number> | undefined,
+  other: ReadonlySet<number> | undefined,
+): ReadonlySet<number> | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  let unions = knownUnions.get(one);
+  if (unions === undefined) knownUnions.set(one, (unions = new WeakMap()));
+  let union = unions.get(other);
+  if (union === undefined) unions.set(other, (union = new Set([...one, ...other])));
+  return union;
 }

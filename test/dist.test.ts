@@ -56,10 +56,13 @@ function runScript(name: string, text: string, cwd = folder): string {
 
 describe("the package", () => {
   it("has what it needs, and no sources or tests", () => {
-    expect(files).toEqual(expect.arrayContaining(["LICENSE", "README.md", "CHANGELOG.md", "dist/cli.js"]));
+    expect(files).toEqual(
+      expect.arrayContaining(["LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "dist/cli.js"]),
+    );
     expect(
       files.filter(
-        (path) => !/^(dist\/|LICENSE(-THIRD-PARTY)?$|README\.md|CHANGELOG\.md|package\.json)/.test(path),
+        (path) =>
+          !/^(dist\/|LICENSE(-THIRD-PARTY)?$|(README|CHANGELOG|SECURITY)\.md$|package\.json)/.test(path),
       ),
     ).toEqual([]);
     expect(files.filter((path) => /\.test\./.test(path))).toEqual([]);

@@ -13,6 +13,7 @@ export default defineConfig({
   },
   test: {
     include: ["src/**/*.test.ts", "test/**/*.test.ts"],
+    setupFiles: ["test/support/fixed-seed.ts"],
     testTimeout: 90_000,
     hookTimeout: 90_000,
     // Some tests run child processes and a type checker: on a busy two-core machine that takes its time.

@@ -217,6 +217,13 @@ describe("what is exported reads back as what it was", () => {
     );
   });
 
+  it("for words that mean something to YAML", () => {
+    const userConfig = { "<<": "", on: "no", "~": null, "=": "1_000", "1:30": "0o7", y: ".5" };
+    const init = { modelLoadingConfig: { modelId: "m" }, deploymentConfig: { userConfig } };
+    const one = new LLMConfig(init);
+    expect(LLMConfig.parseYaml(yamlText(one.toServeArgs())).toPython()).toEqual(one.toPython());
+  });
+
   it("for any prefill/decode application, as an object and as YAML", () => {
     fc.assert(
       fc.property(applications(), ({ prefill, decode, args, options }) => {

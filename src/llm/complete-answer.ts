@@ -6,10 +6,8 @@ import { isBrokenFinish } from "../protocol/event-stream-monitor.ts";
 import { type JsonObjectIndex, scanJsonObject } from "../protocol/json-object-index.ts";
 import { spliceJsonObject } from "../protocol/json-splice.ts";
 import { engineErrorResponse } from "./engine-error-response.ts";
-import { correctedUsage, type PromptDetails } from "./prompt-usage.ts";
-
-/** Fields of an engine's answer that are between engines and never a client's business. */
-const internalFields = ["kv_transfer_params", "ec_transfer_params"] as const;
+import { editsForClient } from "./edits-for-client.ts";
+import type { PromptDetails } from "./prompt-usage.ts";
 
 /**
  * Checks that a 200 with JSON really is an answer, and takes out what clients must not see.
@@ -37,8 +35,7 @@ export function completeAnswer(
     throw new EngineStreamError(origin, "truncated");
   }
   onUsage?.(index.value("usage"));
-  const usage = promptDetails === undefined ? undefined : correctedUsage(index, promptDetails(), false);
-  return fitForClient(index, usage === undefined ? undefined : { usage });
+  return fitForClient(index, promptDetails);
 }
 
 function isFinished(choice: { readonly finish_reason?: unknown } | null): boolean {
@@ -76,11 +73,7 @@ function errorObject(index: JsonObjectIndex, origin: EngineErrorOrigin): EngineR
   return engineErrorResponse(origin, status, undefined, index.bytes);
 }
 
-function fitForClient(
-  index: JsonObjectIndex,
-  set: Readonly<Record<string, unknown>> | undefined,
-): Uint8Array {
-  const remove = internalFields.filter((field) => index.has(field));
-  if (remove.length === 0 && set === undefined) return index.bytes;
-  return Buffer.concat(spliceJsonObject(index, set === undefined ? { remove } : { remove, set }));
+function fitForClient(index: JsonObjectIndex, promptDetails: (() => PromptDetails) | undefined): Uint8Array {
+  const edits = editsForClient(index, promptDetails, false);
+  return edits === undefined ? index.bytes : Buffer.concat(spliceJsonObject(index, edits));
 }

@@ -149,9 +149,10 @@ export class JsonObjectScan implements JsonScanListener {
   readonly #scanner: JsonScanner;
   readonly #maxMembers: number;
   readonly #forbiddenKeys: ReadonlySet<string> | undefined;
-  readonly #watchedKeys: ReadonlySet<string> | undefined;
-  /** Lengths of the forbidden and the noted keys within their quotes: others need not be read. */
-  readonly #lengths: ReadonlySet<number> | undefined;
+  /** Lengths of the forbidden keys within their quotes: others need not be read. */
+  readonly #forbiddenLengths: ReadonlySet<number>;
+  readonly #keysToNote: ReadonlySet<string> | undefined;
+  readonly #lengthsToNote: ReadonlySet<number>;
   #notedKeys: Set<string> | undefined;
   readonly #members: JsonMember[] = [];
   #spans: Map<number, number> | undefined;
@@ -163,8 +164,9 @@ export class JsonObjectScan implements JsonScanListener {
     this.#scanner = new JsonScanner(this, options.maxDepth ?? defaultMaxDepth);
     this.#maxMembers = options.maxMembers ?? defaultMaxMembers;
     this.#forbiddenKeys = options.forbiddenKeys;
-    this.#watchedKeys = options.notedKeys;
-    this.#lengths = joinedLengths(lengthsOf(options.forbiddenKeys), lengthsOf(options.notedKeys));
+    this.#forbiddenLengths = lengthsOf(options.forbiddenKeys);
+    this.#keysToNote = options.notedKeys;
+    this.#lengthsToNote = lengthsOf(options.notedKeys);
   }
 
   /**
@@ -208,10 +210,11 @@ export class JsonObjectScan implements JsonScanListener {
 
   /** @internal */
   onKey(start: number, end: number, escaped: boolean): void {
-    if (this.#lengths === undefined || (!escaped && !this.#lengths.has(end - start - 2))) return;
+    const length = end - start - 2;
+    if (!escaped && !this.#forbiddenLengths.has(length) && !this.#lengthsToNote.has(length)) return;
     const key = decodeJsonString(this.#bytes, start, end);
     if (this.#forbiddenKeys?.has(key) === true) this.#forbiddenKey ??= key;
-    if (this.#watchedKeys?.has(key) === true) (this.#notedKeys ??= new Set()).add(key);
+    if (this.#keysToNote?.has(key) === true) (this.#notedKeys ??= new Set()).add(key);
   }
 
   /** @internal */
@@ -224,26 +227,12 @@ const noSpans: ReadonlyMap<number, number> = new Map();
 const noKeys: ReadonlySet<string> = new Set();
 const encoder = new TextEncoder();
 const knownLengths = new WeakMap<ReadonlySet<string>, ReadonlySet<number>>();
-const knownUnions = new WeakMap<ReadonlySet<number>, WeakMap<ReadonlySet<number>, ReadonlySet<number>>>();
 
-function lengthsOf(keys: ReadonlySet<string> | undefined): ReadonlySet<number> | undefined {
-  if (keys === undefined) return undefined;
+function lengthsOf(keys: ReadonlySet<string> = noKeys): ReadonlySet<number> {
   let lengths = knownLengths.get(keys);
   if (lengths === undefined) {
     lengths = new Set([...keys].map((key) => encoder.encode(key).length));
     knownLengths.set(keys, lengths);
   }
   return lengths;
-}
-
-function joinedLengths(
-  one: ReadonlySet<number> | undefined,
-  other: ReadonlySet<number> | undefined,
-): ReadonlySet<number> | undefined {
-  if (one === undefined || other === undefined) return one ?? other;
-  let unions = knownUnions.get(one);
-  if (unions === undefined) knownUnions.set(one, (unions = new WeakMap()));
-  let union = unions.get(other);
-  if (union === undefined) unions.set(other, (union = new Set([...one, ...other])));
-  return union;
 }

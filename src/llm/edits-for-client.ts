@@ -1,0 +1,28 @@
+import type { RequestEdits } from "../kv-transfer/kv-connector.ts";
+import type { JsonObjectIndex } from "../protocol/json-object-index.ts";
+import { correctedUsage, type PromptDetails } from "./prompt-usage.ts";
+
+/** Fields of an engine's answer that are between engines and never a client's business. */
+const internalFields = ["kv_transfer_params", "ec_transfer_params"] as const;
+
+/** What every one of those fields has in its name: text without it has none of them. */
+export const internalFieldMarker = "_transfer_params";
+
+/**
+ * What makes an engine's answer, or one event of it, fit for a client: internal fields go (vLLM never puts them into
+ * events, some of its relatives do), and `usage` says of the prompt what the engine says that computed it.
+ *
+ * @param promptDetails what prefill said of the prompt; left out when the answering engine computed it
+ * @param streamed whether this is an event: vLLM then leaves out what there is not, instead of saying null
+ * @returns undefined when it is fit as it is
+ */
+export function editsForClient(
+  answer: JsonObjectIndex,
+  promptDetails: (() => PromptDetails) | undefined,
+  streamed: boolean,
+): RequestEdits | undefined {
+  const remove = internalFields.filter((field) => answer.has(field));
+  const usage = promptDetails === undefined ? undefined : correctedUsage(answer, promptDetails(), streamed);
+  if (usage !== undefined) return { remove, set: { usage } };
+  return remove.length === 0 ? undefined : { remove };
+}

@@ -1,0 +1,19 @@
+import { describe, expect, it } from "vitest";
+import { scrubEvents } from "./event-scrubber.ts";
+
+const scrubbed = (text: string): string => Buffer.from(scrubEvents(Buffer.from(text))).toString();
+
+describe("events for a client", () => {
+  it.each(["kv_transfer_params", "ec_transfer_params"])("lose %s, and nothing else", (field) => {
+    const event = (more: string): string => `data: {"id":12345678901234567890,"choices":[]${more}}\n\n`;
+    const others = `: ping\n\n${event(',"text":"é _transfer_params"')}`;
+    expect(scrubbed(`${event(`,"${field}":{"a":[1]}`)}${others}data: [DONE]\n\n`)).toBe(
+      `${event("")}${others}data: [DONE]\n\n`,
+    );
+  });
+
+  it("are the same bytes when there is nothing to take out", () => {
+    const events = Buffer.from('data: {"choices":[],"usage":null}\n\n');
+    expect(scrubEvents(events)).toBe(events);
+  });
+});

@@ -1,6 +1,7 @@
 import { setMaxListeners } from "node:events";
 
-import type { Clock, Timer } from "../internal/clock.ts";
+import type { Clock } from "../internal/clock.ts";
+import { pause } from "../internal/pause.ts";
 import type { Random } from "../internal/random.ts";
 import type { ChatTurnMessage, Conversation } from "./conversation.ts";
 import { drawInterval } from "./length-distribution.ts";
@@ -183,15 +184,7 @@ export class LoadRun {
   async #until(atMs: number): Promise<void> {
     const { clock, signal } = this.#options;
     for (let delayMs = atMs - this.#now(); delayMs > 0 && !signal.aborted; delayMs = atMs - this.#now()) {
-      await new Promise<void>((resolve) => {
-        const done = (): void => {
-          timer.cancel();
-          signal.removeEventListener("abort", done);
-          resolve();
-        };
-        const timer: Timer = clock.setTimer(done, Math.min(delayMs, longestTimerMs), { keepAlive: true });
-        signal.addEventListener("abort", done, { once: true });
-      });
+      await pause(clock, Math.min(delayMs, longestTimerMs), signal, { keepAlive: true });
     }
   }
 

@@ -1,15 +1,13 @@
-import { buildPdOpenaiApp } from "../builders/build-pd-openai-app.ts";
 import { loadConfig } from "../builders/load-config.ts";
 import { runConfig } from "../builders/run-config.ts";
-import type { LLMConfigInit } from "../config/llm-config-init.ts";
 import { run } from "../serve/run.ts";
-import type { MockVLLMEngine } from "../testing/mock-vllm-engine.ts";
 import { apiKeyFrom } from "./api-key.ts";
 import type { BenchOptions } from "./bench-options.ts";
 import { CliError } from "./cli-error.ts";
 import type { CliLog } from "./cli-log.ts";
 import { DemoEngines } from "./demo-engines.ts";
 import { servedModel } from "./served-model.ts";
+import { urlApp } from "./url-app.ts";
 
 /** Where load goes, and how to take down what was put up for it. */
 export interface BenchEndpoint {
@@ -69,18 +67,12 @@ async function fileEndpoint(
 async function mockEndpoint(options: BenchOptions, log: CliLog): Promise<BenchEndpoint> {
   const model = options.model ?? mockModel;
   const engines = new DemoEngines(options, model, options);
-  const side = (made: readonly MockVLLMEngine[]): LLMConfigInit => ({
-    modelLoadingConfig: { modelId: model },
-    engineKwargs: { kv_transfer_config: { kv_connector: "NixlConnector", kv_role: "kv_both" } },
-    endpoints: made.map((engine) => engine.url),
-  });
   try {
     await engines.start();
-    const app = buildPdOpenaiApp({
-      prefillConfig: side(engines.prefills),
-      decodeConfig: side(engines.decodes),
-      proxyClsConfig: { proxyExtraKwargs: { kvLeaseMs: options.kvLeaseMs } },
-    }).withEnvironment({ warn: (message) => log.warn(message) });
+    const { kvLeaseMs } = options;
+    const app = urlApp({ model, ...engines.urls, kvLeaseMs }).withEnvironment({
+      warn: (message) => log.warn(message),
+    });
     const running = await run(app, { port: 0, name: "bench" });
     return {
       url: running.url,

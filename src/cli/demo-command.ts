@@ -1,8 +1,5 @@
 import { Command, Option } from "commander";
 
-import { buildPdOpenaiApp } from "../builders/build-pd-openai-app.ts";
-import type { LLMConfigInit } from "../config/llm-config-init.ts";
-import type { MockVLLMEngine } from "../testing/mock-vllm-engine.ts";
 import { run } from "../serve/run.ts";
 import { CliError, listenError } from "./cli-error.ts";
 import { CliLog } from "./cli-log.ts";
@@ -13,6 +10,7 @@ import { dashboardOption, mountDashboard } from "./mount-dashboard.ts";
 import { addMockOptions, type MockBehaviour } from "./mock-options.ts";
 import { hostOption, jsonOption, portOption, wholeNumber } from "./option-values.ts";
 import { stopSignal } from "./stop-signal.ts";
+import { urlApp } from "./url-app.ts";
 
 interface DemoCommandOptions extends MockBehaviour {
   readonly port: number;
@@ -72,11 +70,10 @@ async function serveDemo(options: DemoCommandOptions): Promise<void> {
   let stopTraffic: () => Promise<void> = async () => undefined;
   try {
     await engines.start();
-    const app = buildPdOpenaiApp({
-      prefillConfig: configOf(engines.prefills),
-      decodeConfig: configOf(engines.decodes),
-      proxyClsConfig: { proxyExtraKwargs: { kvLeaseMs: options.kvLeaseMs } },
-    }).withEnvironment({ warn: (message) => log.warn(message) });
+    const { kvLeaseMs } = options;
+    const app = urlApp({ model, ...engines.urls, kvLeaseMs }).withEnvironment({
+      warn: (message) => log.warn(message),
+    });
     const { dashboard: prefix, host, rate } = options;
     if (prefix !== undefined) mountDashboard(app, { prefix, title: model, host, log });
     const running = await run(app, { port: options.port, host: options.host }).catch((error: unknown) => {
@@ -110,23 +107,14 @@ async function serveDemo(options: DemoCommandOptions): Promise<void> {
   reportBalance(balance, log, options.once !== undefined);
 }
 
-function configOf(engines: readonly MockVLLMEngine[]): LLMConfigInit {
-  return {
-    modelLoadingConfig: { modelId: model },
-    engineKwargs: { kv_transfer_config: { kv_connector: "NixlConnector", kv_role: "kv_both" } },
-    endpoints: engines.map((engine) => engine.url),
-  };
-}
-
 function invitation(url: string, engines: DemoEngines, options: DemoCommandOptions): string {
   const curl = (fields: string, flags = ""): string =>
     `  curl ${flags}${url}/v1/chat/completions -H 'content-type: application/json' \\\n` +
     `    -d '{"model": "${model}", "messages": [{"role": "user", "content": "Hello!"}]${fields}}'`;
-  const list = (made: readonly MockVLLMEngine[]): string => made.map((engine) => engine.url).join("  ");
   return [
     `serve-llm demo: ${model} on ${url}`,
-    `  prefill  ${list(engines.prefills)}`,
-    `  decode   ${list(engines.decodes)}`,
+    `  prefill  ${engines.urls.prefill.join("  ")}`,
+    `  decode   ${engines.urls.decode.join("  ")}`,
     "",
     "Try it:",
     curl(""),

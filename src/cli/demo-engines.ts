@@ -49,6 +49,12 @@ export class DemoEngines {
     await Promise.all([...this.prefills, ...this.decodes].map((engine) => engine.stop()));
   }
 
+  /** Base URLs of the engines, once they run. */
+  get urls(): { readonly prefill: readonly string[]; readonly decode: readonly string[] } {
+    const of = (engines: readonly MockVLLMEngine[]): string[] => engines.map(({ url }) => url);
+    return { prefill: of(this.prefills), decode: of(this.decodes) };
+  }
+
   /** Waits until nothing runs, and a moment for KV that is given back over the side channel. */
   async settle(): Promise<void> {
     await Promise.all([...this.prefills, ...this.decodes].map((engine) => engine.idle()));

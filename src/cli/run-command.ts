@@ -1,9 +1,7 @@
 import { Command, Option } from "commander";
 
-import { buildPdOpenaiApp } from "../builders/build-pd-openai-app.ts";
 import { type LoadedConfig, loadConfig } from "../builders/load-config.ts";
 import { runConfig } from "../builders/run-config.ts";
-import type { LLMConfigInit } from "../config/llm-config-init.ts";
 import { channels } from "../observability/channels.ts";
 import { apiKeyFrom } from "./api-key.ts";
 import { CliError, listenError } from "./cli-error.ts";
@@ -12,6 +10,7 @@ import { hostOption, jsonOption, milliseconds, nonNegative, portOption, urlList 
 import { dashboardOption, mountDashboard } from "./mount-dashboard.ts";
 import { servedModel } from "./served-model.ts";
 import { stopSignal } from "./stop-signal.ts";
+import { urlApp } from "./url-app.ts";
 
 interface RunCommandOptions {
   readonly prefill?: readonly string[] | undefined;
@@ -150,19 +149,8 @@ async function configOf(
     { option: "--decode", urls: decode },
   ] as const;
   const model = options.model ?? (await servedModel(sides, apiKey, (message) => log.warn(message)));
-  const config = (urls: readonly string[]): LLMConfigInit => ({
-    modelLoadingConfig: { modelId: model },
-    engineKwargs: {
-      kv_transfer_config: { kv_connector: options.kvConnector ?? "NixlConnector", kv_role: "kv_both" },
-    },
-    endpoints: urls,
-    client: { apiKey },
-  });
-  const app = buildPdOpenaiApp({
-    prefillConfig: config(prefill),
-    decodeConfig: config(decode),
-    proxyClsConfig: { proxyExtraKwargs: kvLeaseMs === undefined ? {} : { kvLeaseMs } },
-  });
+  const { kvConnector } = options;
+  const app = urlApp({ model, prefill, decode, kvConnector, kvLeaseMs, apiKey });
   return {
     applications: [{ name: model, routePrefix: "/", importPath: "serve-llm:buildPdOpenaiApp", app }],
     http: { host: undefined, port: undefined, rootPath: "", keepAliveTimeoutMs: undefined },

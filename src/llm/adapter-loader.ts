@@ -4,6 +4,7 @@ import { EngineTimeoutError } from "../errors/engine-timeout-error.ts";
 import type { LoraConfig } from "../config/lora-config.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
 import type { Clock } from "../internal/clock.ts";
+import { pauseUnlessCancelled } from "../internal/pause.ts";
 import { type BufferedResponse, callBuffered } from "../replicas/buffered-call.ts";
 import type { Replica } from "../replicas/replica.ts";
 import { engineErrorResponse } from "./engine-error-response.ts";
@@ -44,7 +45,7 @@ export async function loadAdapter(
       throw errorOf(replica, answer);
     } catch (error) {
       if (cancel.cancelled || tries >= limits.maxDownloadTries || !mayHelp(error)) throw error;
-      await pause(Math.min(firstPauseMs * 2 ** (tries - 1), longestPauseMs), clock, cancel);
+      await pauseUnlessCancelled(clock, Math.min(firstPauseMs * 2 ** (tries - 1), longestPauseMs), cancel);
     }
   }
 }
@@ -94,17 +95,4 @@ function errorOf(replica: Replica, { status, headers, body }: BufferedResponse):
 function mayHelp(error: unknown): boolean {
   if (error instanceof EngineResponseError) return !error.isClientFault;
   return error instanceof EngineConnectionError || error instanceof EngineTimeoutError;
-}
-
-function pause(delayMs: number, clock: Clock, cancel: CancelToken): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = clock.setTimer(() => {
-      stopListening();
-      resolve();
-    }, delayMs);
-    const stopListening = cancel.onCancel((error) => {
-      timer.cancel();
-      reject(error);
-    });
-  });
 }

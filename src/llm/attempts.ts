@@ -4,6 +4,7 @@ import { EngineResponseError } from "../errors/engine-response-error.ts";
 import { KvTransferError } from "../errors/kv-transfer-error.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
 import type { Clock } from "../internal/clock.ts";
+import { pauseUnlessCancelled } from "../internal/pause.ts";
 import type { Random } from "../internal/random.ts";
 import type { RetryBudget } from "./retry-budget.ts";
 
@@ -73,16 +74,7 @@ export class Attempts {
   /** Waits before the try that {@link mayRetry} allowed. Rejects with the token's error. */
   async pause(cancel: CancelToken): Promise<void> {
     if (this.#pauseMs === 0) return;
-    await new Promise<void>((resolve, reject) => {
-      const timer = this.#clock.setTimer(() => {
-        stopListening();
-        resolve();
-      }, this.#pauseMs);
-      const stopListening = cancel.onCancel((cancelled) => {
-        timer.cancel();
-        reject(cancelled);
-      });
-    });
+    await pauseUnlessCancelled(this.#clock, this.#pauseMs, cancel);
   }
 
   /** A short, random while that may grow; none after a broken connection: another replica can take over at once. */

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { request as httpRequest } from "node:http";
-import type { KvHoldCounts } from "../src/llm/kv-holds.ts";
 import { FakeClock, type JournalEntry, type MockVLLMEngine, seededRandom } from "../src/testing/index.ts";
-import { model, type PDCluster, type PDClusterOptions, startPDCluster } from "./support/pd-cluster.ts";
+import { holds, model, type PDCluster, type PDClusterOptions, startPDCluster } from "./support/pd-cluster.ts";
+import { until } from "./support/until.ts";
 
 let cluster: PDCluster | undefined;
 
@@ -26,20 +26,11 @@ const chat = (extra: Readonly<Record<string, unknown>> = {}) => ({
 const generated = (engine: MockVLLMEngine): readonly JournalEntry[] =>
   engine.requests.filter(({ phase }) => phase !== undefined);
 
-function holds({ app }: PDCluster): KvHoldCounts {
-  return app.status().deployments["PDProxyServer"]!.details!["kvHolds"] as KvHoldCounts;
-}
-
 const jsonPost = (body: unknown) => ({
   method: "POST",
   headers: { "content-type": "application/json" },
   body: JSON.stringify(body),
 });
-
-/** Resolves when `condition` holds, looking once a turn of the event loop. */
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
-}
 
 function expectNothingLeft(running: PDCluster): void {
   const { inFlight, deployments } = running.app.status();

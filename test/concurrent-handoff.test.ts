@@ -3,6 +3,7 @@ import { mockAnswer, type JournalEntry, type MockVLLMEngine } from "../src/testi
 import { post, readStream } from "./support/client.ts";
 import { type ConnectorSetup, concurrentSetups } from "./support/connectors.ts";
 import { model, type PDCluster, type PDClusterOptions, startPDCluster } from "./support/pd-cluster.ts";
+import { until } from "./support/until.ts";
 
 let cluster: PDCluster | undefined;
 
@@ -249,8 +250,3 @@ describe.each(concurrentSetups)("$name: a client that leaves", (setup) => {
     if (!streaming) expect(legs(prefills, "prefill")[0]!.abortedAt).toBeDefined();
   });
 });
-
-/** Turns of the event loop until something is so. */
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
-}

@@ -346,8 +346,3 @@ export async function untilStill(value: () => number): Promise<number> {
   }
   return last;
 }
-
-/** Turns of the event loop until something holds; the test's own time limit ends it. */
-export async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise<void>((resolve) => setImmediate(resolve));
-}

@@ -15,9 +15,9 @@ import {
   post,
   readStream,
   serveListener,
-  until,
   untilStill,
 } from "./door-fixtures.ts";
+import { until } from "./support/until.ts";
 import { contentOf } from "./mock-engine-client.ts";
 
 const chatPath = "/v1/chat/completions";

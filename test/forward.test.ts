@@ -7,7 +7,8 @@ import { buildPdOpenaiApp } from "../src/builders/build-pd-openai-app.ts";
 import { makeIngress } from "../src/ingress/make-ingress.ts";
 import { OpenAiIngress } from "../src/ingress/openai-ingress.ts";
 import type { Application } from "../src/serve/application.ts";
-import { type Ask, errorIn, post, readStream, until } from "./door-fixtures.ts";
+import { type Ask, errorIn, post, readStream } from "./door-fixtures.ts";
+import { until } from "./support/until.ts";
 import {
   events,
   json,

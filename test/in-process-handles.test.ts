@@ -12,7 +12,8 @@ import type { OpenAiIngress } from "../src/ingress/openai-ingress.ts";
 import type { LLMHandle } from "../src/llm/llm-handle.ts";
 import type { Application } from "../src/serve/application.ts";
 import { mockAnswer, MockVLLMEngine } from "../src/testing/index.ts";
-import { pdFixture, post, until } from "./door-fixtures.ts";
+import { pdFixture, post } from "./door-fixtures.ts";
+import { until } from "./support/until.ts";
 import {
   events,
   json,

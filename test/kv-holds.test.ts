@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, it } from "vitest";
-import type { KvHoldCounts } from "../src/llm/kv-holds.ts";
 import { channels, type LegEndEvent } from "../src/observability/channels.ts";
 import type { RequestRouter } from "../src/routing/request-router.ts";
 import { FakeClock, mockAnswer, seededRandom } from "../src/testing/index.ts";
 import { post } from "./support/client.ts";
-import { model, type PDCluster, type PDClusterOptions, startPDCluster } from "./support/pd-cluster.ts";
+import { holds, model, type PDCluster, type PDClusterOptions, startPDCluster } from "./support/pd-cluster.ts";
+import { until } from "./support/until.ts";
 
 let cluster: PDCluster | undefined;
 const cleanUp: (() => void)[] = [];
@@ -28,15 +28,6 @@ const chat = (extra: Readonly<Record<string, unknown>> = {}) => ({
 });
 
 const chatPath = "/v1/chat/completions";
-
-function holds({ app }: PDCluster): KvHoldCounts {
-  return app.status().deployments["PDProxyServer"]!.details!["kvHolds"] as KvHoldCounts;
-}
-
-/** Resolves when `condition` holds, looking once a turn of the event loop. */
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
-}
 
 /** Decode requests that reached an engine. */
 const decodes = ({ decodes: engines }: PDCluster) =>

@@ -7,6 +7,7 @@ import { run } from "../src/serve/run.ts";
 import { mockAnswer, MockVLLMEngine } from "../src/testing/index.ts";
 import { post, readStream } from "./support/client.ts";
 import { model, type PDCluster, type PDClusterOptions, startPDCluster } from "./support/pd-cluster.ts";
+import { until } from "./support/until.ts";
 
 let cluster: PDCluster | undefined;
 
@@ -335,9 +336,4 @@ it("one pool loads adapters as well", async () => {
 
 function serving(app: PDCluster["app"], deployment: string): boolean {
   return app.status().deployments[deployment]!.replicas.every(({ servedModels }) => servedModels !== null);
-}
-
-/** Turns of the event loop until something is so. */
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
 }

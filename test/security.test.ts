@@ -16,8 +16,8 @@ import {
   post,
   readStream,
   serveListener,
-  until,
 } from "./door-fixtures.ts";
+import { until } from "./support/until.ts";
 
 // S- and F-numbers are those of the project's list of security expectations and failure modes.
 

@@ -15,6 +15,7 @@ import {
   PDProxyServer,
   serve,
 } from "../src/index.ts";
+import { seedYaml } from "../src/builders/seed-yaml.fixture.ts";
 import { parseYaml } from "../src/config/read-yaml.ts";
 import { mockAnswer, MockVLLMEngine } from "../src/testing/index.ts";
 import { CliProcess } from "./cli-process.ts";
@@ -97,41 +98,6 @@ describe("Python API", () => {
   });
 });
 
-const yaml = `applications:
-  - name: llm_pd_app
-    route_prefix: /
-    import_path: ray.serve.llm:build_pd_openai_app
-    args:
-      prefill_config:
-        model_loading_config:
-          model_id: llama-8b
-          model_source: meta-llama/Llama-3.1-8B-Instruct
-        accelerator_type: A100
-        deployment_config:
-          autoscaling_config:
-            min_replicas: 1
-            max_replicas: 2
-        engine_kwargs:
-          tensor_parallel_size: 2
-          kv_transfer_config:
-            kv_connector: NixlConnector
-            kv_role: kv_both
-      decode_config:
-        model_loading_config:
-          model_id: llama-8b
-          model_source: meta-llama/Llama-3.1-8B-Instruct
-        accelerator_type: A100
-        deployment_config:
-          autoscaling_config:
-            min_replicas: 2
-            max_replicas: 8
-        engine_kwargs:
-          gpu_memory_utilization: 0.95
-          kv_transfer_config:
-            kv_connector: NixlConnector
-            kv_role: kv_both
-`;
-
 describe("YAML config", () => {
   let folder: string;
   let file: string;
@@ -139,7 +105,7 @@ describe("YAML config", () => {
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), "serve-llm-seed-"));
     file = join(folder, "serve.yaml");
-    writeFileSync(file, yaml);
+    writeFileSync(file, seedYaml);
   });
 
   afterAll(() => rmSync(folder, { recursive: true }));
@@ -164,19 +130,19 @@ describe("YAML config", () => {
   it("comes out of serve-llm build as it went in, and again", async () => {
     await using build = new CliProcess(["build", "--target", "ray", file]);
     expect(await build.end()).toBe(0);
-    expect(build.stdout).toBe(yaml);
+    expect(build.stdout).toBe(seedYaml);
     const again = join(folder, "again.yaml");
     writeFileSync(again, build.stdout);
     await using rebuilt = new CliProcess(["build", "--target", "ray", again, "--json"]);
     expect(await rebuilt.end()).toBe(0);
-    expect(JSON.parse(rebuilt.stdout)).toEqual(parseYaml(yaml, "the seed"));
+    expect(JSON.parse(rebuilt.stdout)).toEqual(parseYaml(seedYaml, "the seed"));
   });
 
   it("becomes a RayService and the engines' own commands", async () => {
     await using service = new CliProcess(["build", "--target", "rayservice", file, "--name", "llm"]);
     expect(await service.end()).toBe(0);
     const manifest = parseYaml(service.stdout, "the manifest") as { spec: { serveConfigV2: string } };
-    expect(parseYaml(manifest.spec.serveConfigV2, "serveConfigV2")).toEqual(parseYaml(yaml, "the seed"));
+    expect(parseYaml(manifest.spec.serveConfigV2, "serveConfigV2")).toEqual(parseYaml(seedYaml, "the seed"));
     await using vllm = new CliProcess(["build", "--target", "vllm", file]);
     expect(await vllm.end()).toBe(0);
     expect(vllm.stdout.match(/vllm serve/g)).toHaveLength(3);

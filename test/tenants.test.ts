@@ -5,7 +5,7 @@ import type { LLMRequest } from "../src/llm/llm-request.ts";
 import type { LLMResponse } from "../src/llm/llm-response.ts";
 import { PDProxyServer } from "../src/llm/pd-proxy-server.ts";
 import { mockAnswer } from "../src/testing/index.ts";
-import { until } from "./door-fixtures.ts";
+import { until } from "./support/until.ts";
 import { type ClientAnswer, post, readStream } from "./support/client.ts";
 import { model, type PDCluster, type PDClusterOptions, startPDCluster } from "./support/pd-cluster.ts";
 

@@ -6,6 +6,7 @@ import type { LLMConfigInit, LLMDeploymentOptions } from "../../src/config/llm-c
 import type { Application } from "../../src/serve/application.ts";
 import type { ApplicationEnvironment } from "../../src/serve/deployment-context.ts";
 import type { OpenAiIngress } from "../../src/ingress/openai-ingress.ts";
+import type { KvHoldCounts } from "../../src/llm/kv-holds.ts";
 import type { PDProxyServer } from "../../src/llm/pd-proxy-server.ts";
 import type { PDProxyOptions } from "../../src/llm/pd-proxy-options.ts";
 import { run, type RunningApplication } from "../../src/serve/run.ts";
@@ -117,3 +118,8 @@ export async function startPDCluster(options: PDClusterOptions = {}): Promise<PD
 }
 
 let nextName = 0;
+
+/** What became of the KV that the proxy asked for. */
+export function holds({ app }: PDCluster): KvHoldCounts {
+  return app.status().deployments["PDProxyServer"]!.details!["kvHolds"] as KvHoldCounts;
+}

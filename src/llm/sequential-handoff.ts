@@ -14,8 +14,9 @@ import { ConnectorRequestView, legRequest } from "./leg-request.ts";
 import type { LLMRequest } from "./llm-request.ts";
 import type { LLMResponse } from "./llm-response.ts";
 import { bindPeers, type PeerBinding } from "./peer-directory.ts";
+import type { PrefillAnswer } from "./prefill-answer.ts";
 import { onSomePrefill } from "./prefill-attempts.ts";
-import { callPrefill, type PrefillAnswer } from "./prefill-call.ts";
+import { callPrefill } from "./prefill-call.ts";
 import type { TraceRecorder } from "./trace-recorder.ts";
 
 /** A finished prefill, ready to be handed over once. */

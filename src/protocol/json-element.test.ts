@@ -71,6 +71,30 @@ it("finds the members that JSON.parse finds", () => {
   ]);
 });
 
+it("finds the member that JSON.parse takes, however its key is written", () => {
+  const names = fc.oneof(fc.constantFrom("a", "ab", "b", "", "é", "日本", '"', "\\", "__proto__"), tricky);
+  const escaped = (name: string): string =>
+    `"${[...name].map((each) => (each.length === 1 ? `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}` : each)).join("")}"`;
+  const members = fc.array(fc.tuple(names, fc.boolean(), fc.jsonValue()), { maxLength: 6 });
+  fc.assert(
+    fc.property(members, names, (list, other) => {
+      const found = new Map(
+        list.map(([name, , value]) => [name, JSON.parse(JSON.stringify(value)) as unknown]),
+      );
+      const written = list.map(
+        ([name, escape, value]) =>
+          `${escape ? escaped(name) : JSON.stringify(name)} :${JSON.stringify(value)}`,
+      );
+      const object = element(`{${written.join(" , ")}}`);
+      for (const name of [...found.keys(), other]) {
+        expect(object.member(name)?.value()).toEqual(found.get(name));
+      }
+    }),
+  );
+  expect(element('{"a":{"b":{"c":7}}}').member("a")?.member("b")?.member("c")?.value()).toBe(7);
+  expect([element("[1]").member("a"), element('"a"').member("a")]).toEqual([undefined, undefined]);
+});
+
 it("ends when told to, and has nothing to say about other values", () => {
   const seen: number[] = [];
   element("[1,2,3]").eachElement((_element, index) => {

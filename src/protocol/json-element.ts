@@ -1,5 +1,5 @@
 import { type JsonKind, jsonKindOf } from "./json-kind.ts";
-import { decodeJsonString, parseJsonText } from "./json-text.ts";
+import { decodeJsonString, isJsonString, parseJsonText } from "./json-text.ts";
 
 const quote = 0x22;
 const comma = 0x2c;
@@ -44,6 +44,26 @@ export class JsonElement {
   }
 
   /**
+   * A member of an object; undefined when there is none of that name, or when this is no object. The last duplicate
+   * wins, as in Python.
+   */
+  member(key: string): JsonElement | undefined {
+    const text = this.#text;
+    const { bytes } = text;
+    if (bytes[this.#start] !== openBrace) return undefined;
+    let found: JsonElement | undefined;
+    let position = skipBlanks(bytes, this.#start + 1);
+    while (position < this.#end && bytes[position] !== closeBrace) {
+      const keyEnd = skipString(bytes, position);
+      const valueStart = skipColon(bytes, keyEnd);
+      const valueEnd = skipValue(text, valueStart);
+      if (isJsonString(bytes, position, keyEnd, key)) found = new JsonElement(text, valueStart, valueEnd);
+      position = skipComma(bytes, valueEnd);
+    }
+    return found;
+  }
+
+  /**
    * Walks over the elements of an array; anything else has none.
    *
    * @param visit called for each element; `false` ends the walk
@@ -55,8 +75,7 @@ export class JsonElement {
     for (let index = 0; position < this.#end && bytes[position] !== closeBracket; index += 1) {
       const end = skipValue(this.#text, position);
       if (visit(new JsonElement(this.#text, position, end), index) === false) return;
-      position = skipBlanks(bytes, end);
-      if (bytes[position] === comma) position = skipBlanks(bytes, position + 1);
+      position = skipComma(bytes, end);
     }
   }
 
@@ -72,12 +91,10 @@ export class JsonElement {
     while (position < this.#end && bytes[position] !== closeBrace) {
       const keyEnd = skipString(bytes, position);
       const key = decodeJsonString(bytes, position, keyEnd);
-      position = skipBlanks(bytes, keyEnd);
-      if (bytes[position] === colon) position = skipBlanks(bytes, position + 1);
-      const end = skipValue(this.#text, position);
-      visit(key, new JsonElement(this.#text, position, end));
-      position = skipBlanks(bytes, end);
-      if (bytes[position] === comma) position = skipBlanks(bytes, position + 1);
+      const valueStart = skipColon(bytes, keyEnd);
+      const end = skipValue(this.#text, valueStart);
+      visit(key, new JsonElement(this.#text, valueStart, end));
+      position = skipComma(bytes, end);
     }
   }
 }
@@ -86,6 +103,18 @@ function skipBlanks(bytes: Uint8Array, from: number): number {
   let position = from;
   while (position < bytes.length && bytes[position]! <= 0x20) position += 1;
   return position;
+}
+
+/** From the end of a key to its value. */
+function skipColon(bytes: Uint8Array, keyEnd: number): number {
+  const position = skipBlanks(bytes, keyEnd);
+  return bytes[position] === colon ? skipBlanks(bytes, position + 1) : position;
+}
+
+/** From the end of a value to the next key or value, or to the end of what they are in. */
+function skipComma(bytes: Uint8Array, valueEnd: number): number {
+  const position = skipBlanks(bytes, valueEnd);
+  return bytes[position] === comma ? skipBlanks(bytes, position + 1) : position;
 }
 
 function skipValue({ bytes, spans }: ScannedJson, start: number): number {

@@ -6,6 +6,18 @@ export function decodeJsonString(bytes: Uint8Array, start: number, end: number):
   return plain ?? (JSON.parse(decodeJsonText(bytes, start, end)) as string);
 }
 
+/** True when the string between these offsets, quotes included, is `text` once its escapes are decoded. */
+export function isJsonString(bytes: Uint8Array, start: number, end: number, text: string): boolean {
+  const length = end - start - 2;
+  for (let index = 0; index < length; index += 1) {
+    const byte = bytes[start + 1 + index] as number;
+    // What came before is the same in both; from here on a byte is no longer a character.
+    if (byte >= 0x80 || byte === 0x5c) return decodeJsonString(bytes, start, end) === text;
+    if (byte !== text.charCodeAt(index)) return false;
+  }
+  return length === text.length;
+}
+
 /** The value between these offsets. Only for text that was scanned. */
 export function parseJsonText(bytes: Uint8Array, start: number, end: number): unknown {
   switch (bytes[start]) {

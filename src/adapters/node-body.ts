@@ -13,30 +13,42 @@ type ParsedRequest = IncomingMessage & { readonly rawBody?: unknown; readonly bo
  * Reads the body of a node:http request, also when a body parser was here first: its raw bytes when it kept them
  * (`rawBody`), else what it parsed, written out again.
  */
-export function readNodeBody(
+export async function readNodeBody(
   request: IncomingMessage,
   limits: BodyLimits,
   onProgress?: (bytes: Uint8Array) => void,
 ): Promise<Uint8Array> {
   const parsed = parsedBody(request, limits.warn);
   if (parsed !== undefined) {
-    return parsed.byteLength > limits.maxBytes
-      ? Promise.reject(bodyTooLarge(limits.maxBytes))
-      : Promise.resolve(parsed);
+    if (parsed.byteLength > limits.maxBytes) throw bodyTooLarge(limits.maxBytes);
+    return parsed;
   }
-  if (request.readableEnded) return Promise.reject(bodyConsumed());
-  return readStream(request, limits, onProgress);
+  if (request.readableEnded) throw bodyConsumed();
+  const length = request.headers["content-length"];
+  const announced = length === undefined ? undefined : Number(length);
+  if (announced !== undefined && announced > limits.maxBytes) throw bodyTooLarge(limits.maxBytes);
+  // A small body comes with its headers: the parser has it all when it is done with this piece of the connection.
+  await undefined;
+  return arrivedBody(request, limits) ?? readStream(request, announced, limits, onProgress);
+}
+
+/** A body that is all there, without the listeners and the timer of one that is awaited; undefined for another. */
+function arrivedBody(request: IncomingMessage, { maxBytes }: BodyLimits): Uint8Array | undefined {
+  if (!request.complete || request.readableLength === 0 || request.readableLength > maxBytes)
+    return undefined;
+  // Somebody else may be reading it, or have asked for text.
+  if (request.readableFlowing !== null || request.readableEncoding !== null || request.destroyed)
+    return undefined;
+  return request.read() as Uint8Array;
 }
 
 function readStream(
   request: IncomingMessage,
+  announced: number | undefined,
   limits: BodyLimits,
   onProgress: ((bytes: Uint8Array) => void) | undefined,
 ): Promise<Uint8Array> {
-  const length = request.headers["content-length"];
-  const announced = length === undefined ? undefined : Number(length);
-  if (announced !== undefined && announced > limits.maxBytes)
-    return Promise.reject(bodyTooLarge(limits.maxBytes));
+  if (request.destroyed) return Promise.reject(clientLeft());
   return new Promise((resolve, reject) => {
     const body = new ArrivingBody(announced);
     const timer = limits.clock.setTimer(() => finish(bodyTimeout(limits.timeoutMs)), limits.timeoutMs);
@@ -60,9 +72,13 @@ function readStream(
       if (body.size !== announced) onProgress?.(body.bytes);
     };
     const onEnd = (): void => finish();
-    const onGone = (): void => finish(new RequestCancelledError("the client left while sending its request"));
+    const onGone = (): void => finish(clientLeft());
     request.on("data", onData).on("end", onEnd).on("error", onGone).on("close", onGone);
   });
+}
+
+function clientLeft(): RequestCancelledError {
+  return new RequestCancelledError("the client left while sending its request");
 }
 
 function parsedBody(request: ParsedRequest, warn: (message: string) => void): Uint8Array | undefined {

@@ -1,8 +1,15 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
 import { CancelToken } from "../internal/cancel-token.ts";
-import { type HttpRequest, type HttpResponse, type HttpService, isByteSource } from "./http-exchange.ts";
+import {
+  type BodyLimits,
+  type HttpRequest,
+  type HttpResponse,
+  type HttpService,
+  isByteSource,
+} from "./http-exchange.ts";
 import { readNodeBody } from "./node-body.ts";
+import { writeHead } from "./response-head.ts";
 import { ResponseSink, sendWhole } from "./response-sink.ts";
 
 /** A request listener of node:http that is also Express middleware. */
@@ -19,25 +26,55 @@ export type NodeHandler = (
  */
 export function nodeHandler(service: HttpService): NodeHandler {
   return (request, response, next) => {
-    const cancel = new CancelToken();
-    const answered = { byUs: false };
-    // A middleware's timeout, for one, may have answered: what it has finished is not ours to go on with.
-    response.on("finish", () => {
-      if (!answered.byUs) cancel.cancel(answeredElsewhere());
-    });
-    // The response closes when the client leaves; the request closes as soon as its body was read.
-    response.on("close", () => {
-      if (!response.writableFinished)
-        cancel.cancel(new RequestCancelledError("the client closed the connection"));
-      cancel.end();
-    });
-    if (response.closed || response.destroyed) {
-      cancel.cancel(new RequestCancelledError("the client closed the connection"));
-      cancel.end();
-      return;
-    }
-    void answer(service, toHttpRequest(request, cancel), request, response, answered, next);
+    const exchange = new NodeExchange(request, response);
+    if (response.closed || response.destroyed) exchange.onClose();
+    else void answer(service, exchange, next);
   };
+}
+
+/** One request of node:http and the response that belongs to it. */
+class NodeExchange implements HttpRequest {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly method: string;
+  readonly path: string;
+  readonly query: string;
+  readonly cancel = new CancelToken();
+  /** The answer is ours, or the next handler's; not one that cuts this request short. */
+  answered = false;
+
+  constructor(request: IncomingMessage, response: ServerResponse) {
+    this.request = request;
+    this.response = response;
+    const { method = "GET", url = "/" } = request;
+    const question = url.indexOf("?");
+    this.method = method;
+    this.path = question < 0 ? url : url.slice(0, question);
+    this.query = question < 0 ? "" : url.slice(question + 1);
+    // The response closes when the client leaves, and once it is sent; the request closes as soon as its body was read.
+    response.on("close", () => this.onClose());
+  }
+
+  header(name: string): string | undefined {
+    const value = this.request.headers[name];
+    return Array.isArray(value) ? value.join(", ") : value;
+  }
+
+  headerNames(): readonly string[] {
+    return Object.keys(this.request.headers);
+  }
+
+  readBody(limits: BodyLimits, onProgress?: (bytes: Uint8Array) => void): Promise<Uint8Array> {
+    return readNodeBody(this.request, limits, onProgress);
+  }
+
+  onClose(): void {
+    // A middleware's timeout, for one, may have answered: what it has finished is not ours to go on with.
+    if (!this.response.writableFinished)
+      this.cancel.cancel(new RequestCancelledError("the client closed the connection"));
+    else if (!this.answered) this.cancel.cancel(answeredElsewhere());
+    this.cancel.end();
+  }
 }
 
 function answeredElsewhere(): RequestCancelledError {
@@ -46,28 +83,25 @@ function answeredElsewhere(): RequestCancelledError {
 
 async function answer(
   service: HttpService,
-  httpRequest: HttpRequest,
-  request: IncomingMessage,
-  response: ServerResponse,
-  answered: { byUs: boolean },
+  exchange: NodeExchange,
   next: ((error?: unknown) => void) | undefined,
 ): Promise<void> {
+  const { response } = exchange;
   try {
-    const httpResponse = await service(httpRequest);
+    const httpResponse = await service(exchange);
     if (response.destroyed) return;
     if (response.headersSent) {
       // Nobody will read the engine's answer; the end of whatever was sent instead may be far.
-      httpRequest.cancel.cancel(answeredElsewhere());
-      httpRequest.cancel.end();
+      exchange.cancel.cancel(answeredElsewhere());
+      exchange.cancel.end();
       return;
     }
-    // Also when the next handler answers: its answer is none that this request was cut short by.
-    answered.byUs = true;
+    exchange.answered = true;
     if (next === undefined || httpResponse.unserved !== true) {
-      send(httpResponse, request, response);
+      send(httpResponse, exchange.request, response);
       return;
     }
-    httpRequest.cancel.end();
+    exchange.cancel.end();
   } catch (error) {
     // A service never rejects; what comes here is the server's own refusal to send.
     if (next === undefined) response.destroy();
@@ -77,36 +111,15 @@ async function answer(
   next();
 }
 
-function toHttpRequest(request: IncomingMessage, cancel: CancelToken): HttpRequest {
-  const url = request.url ?? "/";
-  const question = url.indexOf("?");
-  return {
-    method: request.method ?? "GET",
-    path: question < 0 ? url : url.slice(0, question),
-    query: question < 0 ? "" : url.slice(question + 1),
-    header: (name) => {
-      const value = request.headers[name];
-      return Array.isArray(value) ? value.join(", ") : value;
-    },
-    headerNames: () => Object.keys(request.headers),
-    readBody: (limits, onProgress) => readNodeBody(request, limits, onProgress),
-    cancel,
-  };
-}
-
-function send(
-  { status, headers, body, lastWords }: HttpResponse,
-  request: IncomingMessage,
-  response: ServerResponse,
-): void {
-  response.statusCode = status;
+function send(answer: HttpResponse, request: IncomingMessage, response: ServerResponse): void {
+  const { body } = answer;
   // The rest of an unread body must not be taken for the next request.
-  if (!request.complete) response.setHeader("connection", "close");
-  for (const [name, value] of headers) response.setHeader(name, value);
-  if (!isByteSource(body)) {
-    if (body !== undefined) response.setHeader("content-length", body.byteLength);
-    sendWhole(response, body);
+  const last = !request.complete;
+  if (isByteSource(body)) {
+    writeHead(response, answer, undefined, last);
+    body.pipe(new ResponseSink(body, response, answer.lastWords));
     return;
   }
-  body.pipe(new ResponseSink(body, response, lastWords));
+  writeHead(response, answer, body?.byteLength, last);
+  sendWhole(response, body);
 }

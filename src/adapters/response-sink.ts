@@ -122,7 +122,7 @@ function flush(sink: ResponseSink): void {
 function takeFraming(response: ServerResponse): boolean {
   if (isWrapped(response)) return false;
   // Settles whether there will be chunks: HTTP/1.0 has none.
-  response.writeHead(response.statusCode);
+  if (!response.headersSent) response.writeHead(response.statusCode);
   if (!response.chunkedEncoding) return false;
   response.chunkedEncoding = false;
   return true;

@@ -1,4 +1,5 @@
-import type { HttpRequest } from "../adapters/http-exchange.ts";
+import type { BodyLimits, HttpRequest } from "../adapters/http-exchange.ts";
+import type { CancelToken } from "../internal/cancel-token.ts";
 import type { RequestTrace } from "../observability/request-trace.ts";
 import type { Route } from "./routes.ts";
 
@@ -12,4 +13,51 @@ export interface IngressRequest extends HttpRequest {
   readonly onTrace?: ((trace: RequestTrace) => void) | undefined;
   /** The client's id for it, or ours. */
   readonly requestId: string;
+}
+
+/** A request whose route was found. */
+export class RoutedRequest implements IngressRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly query: string;
+  readonly cancel: CancelToken;
+  readonly route: Route;
+  readonly parameter: string | undefined;
+  readonly requestId: string;
+  /** Filled in when the answer tells how it was served. */
+  trace: RequestTrace | undefined;
+  readonly onTrace: IngressRequest["onTrace"];
+  readonly #received: HttpRequest;
+
+  /** @param wantsTrace whether the answer will tell how it was served */
+  constructor(
+    received: HttpRequest,
+    route: Route,
+    parameter: string | undefined,
+    requestId: string,
+    wantsTrace: boolean,
+  ) {
+    this.#received = received;
+    this.method = received.method;
+    this.path = received.path;
+    this.query = received.query;
+    this.cancel = received.cancel;
+    this.route = route;
+    this.parameter = parameter;
+    this.requestId = requestId;
+    this.trace = undefined;
+    this.onTrace = wantsTrace ? (trace) => void (this.trace = trace) : undefined;
+  }
+
+  header(name: string): string | undefined {
+    return this.#received.header(name);
+  }
+
+  headerNames(): readonly string[] {
+    return this.#received.headerNames();
+  }
+
+  readBody(limits: BodyLimits, onProgress?: (bytes: Uint8Array) => void): Promise<Uint8Array> {
+    return this.#received.readBody(limits, onProgress);
+  }
 }

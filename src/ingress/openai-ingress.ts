@@ -5,7 +5,6 @@ import { ingressDeploymentOptions } from "../config/server-options.ts";
 import type { GenerateMethod } from "../kv-transfer/kv-connector.ts";
 import type { LLMHandle } from "../llm/llm-handle.ts";
 import type { LLMServerProtocol } from "../llm/llm-server-protocol.ts";
-import type { RequestTrace } from "../observability/request-trace.ts";
 import type { BeginRequest } from "../serve/application-part.ts";
 import type {
   DeploymentContext,
@@ -18,8 +17,8 @@ import { CorsPolicy } from "./cors-policy.ts";
 import { engineAnswer } from "./engine-answer.ts";
 import type { RequestLimits } from "./generation-request.ts";
 import { type OpenAiIngressArguments, readIngressOptions } from "./ingress-options.ts";
-import type { IngressRequest } from "./ingress-request.ts";
-import { errorResponse, jsonResponse, withHeaders } from "./json-response.ts";
+import { type IngressRequest, RoutedRequest } from "./ingress-request.ts";
+import { errorResponse, jsonResponse } from "./json-response.ts";
 import { MediaPolicy } from "./media-policy.ts";
 import { metricsRoute } from "./metrics-route.ts";
 import { ModelCatalog } from "./model-catalog.ts";
@@ -89,18 +88,29 @@ export class OpenAiIngress implements DeploymentInstance {
   async handle(request: HttpRequest): Promise<HttpResponse> {
     const requestId = clientRequestId(request.header("x-request-id")) ?? this.context.random.id();
     const match = this.#table.match(request.method, request.path);
-    let trace: RequestTrace | undefined;
-    const onTrace = this.#routeHeader ? (begun: RequestTrace) => (trace = begun) : undefined;
+    const routed =
+      match.kind === "match"
+        ? new RoutedRequest(request, match.route, match.parameter, requestId, this.#routeHeader)
+        : undefined;
     let response: HttpResponse;
     try {
-      response = await this.#answer(request, match, requestId, onTrace);
+      response =
+        match.kind === "match" ? await this.#answer(routed!, match.name) : this.#unserved(request, match);
     } catch (error) {
       response = errorResponse(error);
     }
-    const headers: (readonly [string, string])[] = [["x-request-id", requestId]];
+    const headers = [...response.headers, ["x-request-id", requestId] as const];
+    const trace = routed?.trace;
     if (trace !== undefined) headers.push(["x-serve-llm-route", routeHeader(trace)]);
     if (this.#cors !== undefined) headers.push(...this.#cors.headersFor(request));
-    return { ...withHeaders(response, headers), route: match.kind === "match" ? match.path : undefined };
+    return {
+      status: response.status,
+      headers,
+      body: response.body,
+      unserved: response.unserved,
+      route: match.kind === "match" ? match.path : undefined,
+      lastWords: response.lastWords,
+    };
   }
 
   /** `POST /v1/chat/completions` */
@@ -115,11 +125,11 @@ export class OpenAiIngress implements DeploymentInstance {
 
   /** Routes that go to `decode`: the request goes to an engine, and its answer to the client, as they come. */
   async forward(request: IngressRequest): Promise<HttpResponse> {
-    const { model, content } = await this.#reader.forwarded(request);
-    const server = this.serverFor(model);
+    const content = await this.#reader.forwarded(request);
+    const server = this.serverFor(content.model);
     request.cancel.throwIfCancelled();
-    const fields = this.#reader.callFields(request, model ?? server.llmConfig.modelId);
-    return engineAnswer(await server.forward({ ...content, ...fields }), request.route);
+    const call = this.#reader.forwardCall(request, content, server.llmConfig.modelId);
+    return engineAnswer(await server.forward(call), request.route);
   }
 
   /** `GET /v1/models` */
@@ -186,34 +196,35 @@ export class OpenAiIngress implements DeploymentInstance {
     return this.#models.serverFor(model);
   }
 
-  async #answer(
-    request: HttpRequest,
-    match: RouteMatch,
-    requestId: string,
-    onTrace: IngressRequest["onTrace"],
-  ): Promise<HttpResponse> {
-    if (match.kind !== "match") {
-      const methods = match.kind === "wrong-method" ? match.allowed : [];
-      return (
-        (methods.length > 0 ? this.#cors?.preflight(request, methods) : undefined) ??
-        unservedAnswer(request, match)
-      );
-    }
-    const { name, route, parameter } = match;
-    const ingressRequest: IngressRequest = { ...request, route, parameter, requestId, onTrace };
-    const admitted = this.admit(ingressRequest);
-    if (admitted !== undefined) await admitted;
+  /** Answers a request that has no route. */
+  #unserved(request: HttpRequest, match: Exclude<RouteMatch, { kind: "match" }>): HttpResponse {
+    const methods = match.kind === "wrong-method" ? match.allowed : [];
+    return (
+      (methods.length > 0 ? this.#cors?.preflight(request, methods) : undefined) ??
+      unservedAnswer(request, match)
+    );
+  }
+
+  /** @param name of the route */
+  #answer(request: RoutedRequest, name: string): HttpResponse | Promise<HttpResponse> {
+    const admitted = this.admit(request);
+    return admitted === undefined
+      ? this.#dispatch(request, name)
+      : admitted.then(() => this.#dispatch(request, name));
+  }
+
+  #dispatch(request: RoutedRequest, name: string): HttpResponse | Promise<HttpResponse> {
     const handler = (this as unknown as Readonly<Record<string, RouteHandler | undefined>>)[name];
-    if (handler !== undefined) return handler.call(this, ingressRequest);
-    return route.goesTo === "every-engine" ? this.#administer(ingressRequest) : this.forward(ingressRequest);
+    if (handler !== undefined) return handler.call(this, request);
+    return request.route.goesTo === "every-engine" ? this.#administer(request) : this.forward(request);
   }
 
   async #generate(request: IngressRequest, method: GenerateMethod): Promise<HttpResponse> {
-    const { model, content } = await this.#reader.generation(request, method);
-    const server = this.serverFor(model);
+    const parsed = await this.#reader.generation(request, method);
+    const server = this.serverFor(parsed.model);
     request.cancel.throwIfCancelled();
-    const fields = this.#reader.callFields(request, model ?? server.llmConfig.modelId, content.body);
-    return engineAnswer(await server[method]({ ...content, ...fields }), request.route);
+    const call = this.#reader.generationCall(request, method, parsed, server.llmConfig.modelId);
+    return engineAnswer(await server[method](call), request.route);
   }
 
   #administer(request: IngressRequest): Promise<HttpResponse> {

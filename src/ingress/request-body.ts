@@ -4,31 +4,47 @@ import { RequestError } from "../errors/request-error.ts";
 const jsonType = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
 const formType = /^multipart\/form-data\s*;/i;
 
+/** Follows a body while it arrives. */
+export interface BodyFollower {
+  /** @param bytes what has arrived so far, from the start */
+  advance(bytes: Uint8Array): void;
+}
+
 /**
  * Reads a body of the kind its route wants.
  *
- * @param onProgress sees what has arrived of a large body so far, see `HttpRequest.readBody`
+ * @param follower sees what has arrived of a large body so far, see `HttpRequest.readBody`
  * @throws RequestError 415 for another kind or a compressed body, and what reading throws (413, 408)
  */
 export async function readRequestBody(
   request: HttpRequest,
   kind: "json" | "form",
   limits: BodyLimits,
-  onProgress?: (bytes: Uint8Array) => void,
+  follower?: BodyFollower,
 ): Promise<Uint8Array> {
-  const encoding = request.header("content-encoding") ?? "identity";
-  if (encoding.toLowerCase() !== "identity") {
+  const encoding = request.header("content-encoding");
+  if (encoding !== undefined && encoding.toLowerCase() !== "identity") {
     throw unsupported("Compressed request bodies are not accepted; send it without content-encoding.");
   }
   const type = request.header("content-type");
-  const expected = kind === "json" ? "application/json" : "multipart/form-data";
-  const fits = type !== undefined && (kind === "json" ? jsonType : formType).test(type);
-  if (type !== undefined && !fits) throw unsupported(`The content-type must be ${expected}.`);
-  const bytes = await request.readBody(limits, onProgress);
+  const fits = type !== undefined && (kind === "json" ? isJson(type) : formType.test(type));
+  if (type !== undefined && !fits) throw unsupported(`The content-type must be ${nameOf(kind)}.`);
+  const bytes = await request.readBody(
+    limits,
+    follower === undefined ? undefined : (arrived) => follower.advance(arrived),
+  );
   // Without a body there is no type to miss: what is missing is the body.
   if (!fits && bytes.byteLength > 0)
-    throw unsupported(`The content-type is missing; it must be ${expected}.`);
+    throw unsupported(`The content-type is missing; it must be ${nameOf(kind)}.`);
   return bytes;
+}
+
+function isJson(type: string): boolean {
+  return type === "application/json" || jsonType.test(type);
+}
+
+function nameOf(kind: "json" | "form"): string {
+  return kind === "json" ? "application/json" : "multipart/form-data";
 }
 
 function unsupported(message: string): RequestError {

@@ -3,28 +3,15 @@ import type { Clock } from "../internal/clock.ts";
 import type { GenerateMethod } from "../kv-transfer/kv-connector.ts";
 import type { ForwardRequest } from "../llm/forward-request.ts";
 import type { LLMRequest } from "../llm/llm-request.ts";
-import type { JsonObjectIndex } from "../protocol/json-object-index.ts";
 import { headersToForward, refuseInternalHeaders } from "./client-field-policy.ts";
 import { type ForwardedContent, noContent, readForwardedContent } from "./forwarded-content.ts";
-import { parseGenerationBody, type RequestLimits } from "./generation-request.ts";
+import { type ParsedBody, parseGenerationBody, type RequestLimits } from "./generation-request.ts";
 import type { IngressOptions } from "./ingress-options.ts";
 import type { IngressRequest } from "./ingress-request.ts";
 import { JsonBodyScan } from "./json-body.ts";
 import type { MediaPolicy } from "./media-policy.ts";
 import { readRequestBody } from "./request-body.ts";
 import type { SessionKeyReader } from "./session-key.ts";
-
-/** What a call to a deployment has from the HTTP request beside its body. */
-export type CallFields = Pick<
-  ForwardRequest,
-  "modelId" | "requestId" | "sessionId" | "forwardHeaders" | "cancel" | "onTrace"
->;
-
-/** A request whose body was read; `model` as the client named it. */
-export interface ReadRequest<Content> {
-  readonly model: string | undefined;
-  readonly content: Content;
-}
 
 /** What clients may send, and where their sessions come from. */
 export interface RequestRules extends Pick<IngressOptions, "maxBodyBytes" | "bodyTimeoutMs" | "limits"> {
@@ -50,37 +37,21 @@ export class RequestReader {
   }
 
   /** @throws RequestError for a header, a type or a body that is not accepted */
-  async generation(
-    request: IngressRequest,
-    method: GenerateMethod,
-  ): Promise<ReadRequest<Omit<LLMRequest, keyof CallFields>>> {
+  async generation(request: IngressRequest, method: GenerateMethod): Promise<ParsedBody> {
     refuseInternalHeaders(request);
     const scan = new JsonBodyScan();
-    const bytes = await readRequestBody(request, "json", this.#bodyLimits, (arrived) =>
-      scan.advance(arrived),
-    );
-    const { model, ...parsed } = parseGenerationBody(bytes, method, this.#requestLimits, scan, this.#media);
-    return { model, content: { method, ...parsed } };
+    const bytes = await readRequestBody(request, "json", this.#bodyLimits, scan);
+    return parseGenerationBody(bytes, method, this.#requestLimits, scan, this.#media);
   }
 
   /** @throws RequestError for a header, a type or a body that is not accepted */
-  async forwarded(request: IngressRequest): Promise<ReadRequest<Omit<ForwardRequest, keyof CallFields>>> {
+  async forwarded(request: IngressRequest): Promise<ForwardedContent> {
     refuseInternalHeaders(request);
-    const { model, contentType, bytes, stream, priority } = await this.#content(request);
-    const { route, path, query } = request;
-    return {
-      model,
-      content: {
-        method: "forward",
-        httpMethod: route.method,
-        path: query === "" ? path : `${path}?${query}`,
-        contentType,
-        body: bytes,
-        stream,
-        streamEnds: route.streamEnds,
-        priority,
-      },
-    };
+    const rules = request.route.body;
+    if (rules === undefined) return noContent;
+    const scan = rules.kind === "json" ? new JsonBodyScan() : undefined;
+    const bytes = await readRequestBody(request, rules.kind, this.#bodyLimits, scan);
+    return readForwardedContent(bytes, request.header("content-type") ?? "", rules, scan, this.#media);
   }
 
   /** The bytes of a JSON body; none when there is none. @throws RequestError 413, 415 or 408 */
@@ -88,23 +59,50 @@ export class RequestReader {
     return readRequestBody(request, "json", this.#bodyLimits);
   }
 
-  callFields(request: IngressRequest, modelId: string, body?: JsonObjectIndex): CallFields {
+  /**
+   * The call of a deployment that a request comes to.
+   *
+   * @param defaultModelId for a client that named no model
+   */
+  generationCall(
+    request: IngressRequest,
+    method: GenerateMethod,
+    parsed: ParsedBody,
+    defaultModelId: string,
+  ): LLMRequest {
     return {
-      modelId,
+      method,
+      body: parsed.body,
+      modelId: parsed.model ?? defaultModelId,
+      stream: parsed.stream,
       requestId: request.requestId,
-      sessionId: this.#sessionKey(request, body),
+      sessionId: this.#sessionKey(request, parsed.body),
+      priority: parsed.priority,
+      expectedChoices: parsed.expectedChoices,
       forwardHeaders: headersToForward(request),
       cancel: request.cancel,
       onTrace: request.onTrace,
     };
   }
 
-  async #content(request: IngressRequest): Promise<ForwardedContent> {
-    const rules = request.route.body;
-    if (rules === undefined) return noContent;
-    const scan = new JsonBodyScan();
-    const onProgress = rules.kind === "json" ? (arrived: Uint8Array) => scan.advance(arrived) : undefined;
-    const bytes = await readRequestBody(request, rules.kind, this.#bodyLimits, onProgress);
-    return readForwardedContent(bytes, request.header("content-type") ?? "", rules, scan, this.#media);
+  /** The same for a request that goes to an engine as it came. */
+  forwardCall(request: IngressRequest, content: ForwardedContent, defaultModelId: string): ForwardRequest {
+    const { route, path, query } = request;
+    return {
+      method: "forward",
+      httpMethod: route.method,
+      path: query === "" ? path : `${path}?${query}`,
+      contentType: content.contentType,
+      body: content.bytes,
+      stream: content.stream,
+      streamEnds: route.streamEnds,
+      priority: content.priority,
+      modelId: content.model ?? defaultModelId,
+      requestId: request.requestId,
+      sessionId: this.#sessionKey(request, undefined),
+      forwardHeaders: headersToForward(request),
+      cancel: request.cancel,
+      onTrace: request.onTrace,
+    };
   }
 }

@@ -100,25 +100,28 @@ export const defaultRoutes = {
   },
 } as const satisfies RouteMap;
 
+/** A route that serves a path and method. */
+export interface MatchedRoute {
+  readonly kind: "match";
+  /** Name of the route. */
+  readonly name: string;
+  readonly route: Route;
+  /** The path that matched, as it was declared. */
+  readonly path: string;
+  /** What `{model}` stands for. */
+  readonly parameter: string | undefined;
+}
+
 /** What a path and method lead to. */
 export type RouteMatch =
-  | {
-      readonly kind: "match";
-      /** Name of the route. */
-      readonly name: string;
-      readonly route: Route;
-      /** The path that matched, as it was declared. */
-      readonly path: string;
-      /** What `{model}` stands for. */
-      readonly parameter: string | undefined;
-    }
+  | MatchedRoute
   | { readonly kind: "wrong-method"; readonly allowed: readonly string[] }
   | { readonly kind: "no-route" };
 
 const parameterSuffix = "{model}";
 
-/** Routes of one path by method. */
-type Methods = Map<string, { readonly name: string; readonly route: Route; readonly path: string }>;
+/** Routes of one path by method, as matches without parameter. */
+type Methods = Map<string, MatchedRoute>;
 
 /** Looks paths up. Made once for each ingress. */
 export class RouteTable {
@@ -139,7 +142,7 @@ export class RouteTable {
           const message = `${route.method} ${path} is already served by "${other}"`;
           issues.push({ path: ["routes", name], message, type: "value_error" });
         }
-        table.set(key, methods.set(route.method, { name, route, path }));
+        table.set(key, methods.set(route.method, { kind: "match", name, route, path, parameter: undefined }));
       }
     }
     if (issues.length > 0) throw new ConfigurationError("The routes of an ingress", issues);
@@ -148,19 +151,22 @@ export class RouteTable {
   /** @param path as it came: nothing is normalised, so that nothing can be smuggled past the table */
   match(method: string, path: string): RouteMatch {
     const exact = this.#exact.get(path);
-    if (exact !== undefined) return toMatch(exact, method, undefined);
+    if (exact !== undefined) return matchOf(exact, method) ?? wrongMethod(exact);
     for (const [prefix, methods] of this.#prefixes) {
-      if (path.startsWith(prefix) && path.length > prefix.length) {
-        return toMatch(methods, method, decodePath(path.slice(prefix.length)));
-      }
+      if (!path.startsWith(prefix) || path.length === prefix.length) continue;
+      const found = matchOf(methods, method);
+      if (found === undefined) return wrongMethod(methods);
+      return { ...found, parameter: decodePath(path.slice(prefix.length)) };
     }
     return { kind: "no-route" };
   }
 }
 
-function toMatch(methods: Methods, method: string, parameter: string | undefined): RouteMatch {
-  const found = methods.get(method) ?? (method === "HEAD" ? methods.get("GET") : undefined);
-  if (found !== undefined) return { kind: "match", ...found, parameter };
+function matchOf(methods: Methods, method: string): MatchedRoute | undefined {
+  return methods.get(method) ?? (method === "HEAD" ? methods.get("GET") : undefined);
+}
+
+function wrongMethod(methods: Methods): RouteMatch {
   const allowed = [...methods.keys()];
   return { kind: "wrong-method", allowed: allowed.includes("GET") ? [...allowed, "HEAD"] : allowed };
 }

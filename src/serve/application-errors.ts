@@ -1,4 +1,6 @@
+import type { HttpResponse } from "../adapters/http-exchange.ts";
 import { ServeLLMError } from "../errors/serve-llm-error.ts";
+import { toOpenAIError } from "../protocol/openai-error.ts";
 
 /** What a request gets while its application stops. */
 export function shuttingDown(): ServeLLMError {
@@ -17,4 +19,14 @@ export function noIngress(name: string): ServeLLMError {
     status: 500,
     type: "configuration_error",
   });
+}
+
+/** The answer of an application that has none, or did not come so far. */
+export function errorAnswer(error: unknown): HttpResponse {
+  const { status, headers, body } = toOpenAIError(error);
+  return {
+    status,
+    headers: [["content-type", "application/json"], ...headers],
+    body: Buffer.from(JSON.stringify(body)),
+  };
 }

@@ -7,8 +7,7 @@ import { systemRandom } from "../internal/random.ts";
 import type { Logger, LoggerOptions } from "../observability/logger.ts";
 import type { MetricsRegistry } from "../observability/metric-set.ts";
 import type { PDHealth } from "../observability/pd-health-report.ts";
-import { toOpenAIError } from "../protocol/openai-error.ts";
-import { noIngress, shuttingDown } from "./application-errors.ts";
+import { errorAnswer, noIngress, shuttingDown } from "./application-errors.ts";
 import {
   type ApplicationGraph,
   buildGraph,
@@ -306,25 +305,27 @@ export class Application<Instance extends DeploymentInstance = DeploymentInstanc
     }
   }
 
-  async #begin(cancel: CancelToken): Promise<void> {
+  /** Counts a request. @returns the start that it has to wait for, if any @throws when nothing more is served */
+  #enter(cancel: CancelToken): Promise<void> | undefined {
     if (this.#stopping !== undefined) throw shuttingDown();
     this.#inFlight.add(cancel);
-    if (this.#status !== "RUNNING") await this.start();
+    return this.#status === "RUNNING" ? undefined : this.start();
+  }
+
+  async #begin(cancel: CancelToken): Promise<void> {
+    await this.#enter(cancel);
   }
 
   async #serve(request: HttpRequest): Promise<HttpResponse> {
     const began = this.#environment.clock.now();
     try {
-      if (this.#status === "RUNNING" && this.#stopping === undefined) void this.#begin(request.cancel);
-      else await this.#begin(request.cancel);
+      const starting = this.#enter(request.cancel);
+      if (starting !== undefined) await starting;
       const root = this.#root() as HttpRoot;
       if (root.handle === undefined) throw noIngress(this.name);
       return this.#observer.http(request, await root.handle(request), began);
     } catch (error) {
-      const { status, headers, body } = toOpenAIError(error);
-      const all = [["content-type", "application/json"], ...headers] as const;
-      const answer = { status, headers: all, body: Buffer.from(JSON.stringify(body)) };
-      return this.#observer.http(request, answer, began);
+      return this.#observer.http(request, errorAnswer(error), began);
     }
   }
 

@@ -3,6 +3,7 @@ import type { EngineResponseError } from "../errors/engine-response-error.ts";
 import { EngineStreamError } from "../errors/engine-stream-error.ts";
 import { errorEventStatus } from "../protocol/engine-error-body.ts";
 import { isBrokenFinish } from "../protocol/event-stream-monitor.ts";
+import type { JsonElement } from "../protocol/json-element.ts";
 import { type JsonObjectIndex, scanJsonObject } from "../protocol/json-object-index.ts";
 import { spliceJsonObject } from "../protocol/json-splice.ts";
 import { engineErrorResponse } from "./engine-error-response.ts";
@@ -28,19 +29,33 @@ export function completeAnswer(
 ): Uint8Array {
   const index = scanAnswer(body, origin);
   if (hasError(index)) throw errorObject(index, origin);
-  if (index.kind("choices") !== "array") throw new EngineStreamError(origin, "malformed");
-  const choices = index.value("choices") as readonly { readonly finish_reason?: unknown }[];
-  if (choices.length === 0) throw new EngineStreamError(origin, "swallowed");
-  if (choices.length < expectedChoices || !choices.every(isFinished)) {
-    throw new EngineStreamError(origin, "truncated");
-  }
+  checkChoices(index.element("choices"), origin, expectedChoices);
   onUsage?.(index.value("usage"));
   return fitForClient(index, promptDetails);
 }
 
-function isFinished(choice: { readonly finish_reason?: unknown } | null): boolean {
-  const reason = choice?.finish_reason;
-  return typeof reason === "string" && reason !== "" && !isBrokenFinish(reason);
+function checkChoices(
+  choices: JsonElement | undefined,
+  origin: EngineErrorOrigin,
+  expectedChoices: number,
+): void {
+  if (choices?.kind !== "array") throw new EngineStreamError(origin, "malformed");
+  let seen = 0;
+  let finished = 0;
+  choices.eachElement((choice) => {
+    seen += 1;
+    if (isFinished(choice)) finished += 1;
+    return finished === seen;
+  });
+  if (seen === 0) throw new EngineStreamError(origin, "swallowed");
+  if (finished < seen || finished < expectedChoices) throw new EngineStreamError(origin, "truncated");
+}
+
+function isFinished(choice: JsonElement): boolean {
+  const reason = choice.member("finish_reason");
+  if (reason?.kind !== "string") return false;
+  const text = reason.value();
+  return text !== "" && !isBrokenFinish(text);
 }
 
 /**

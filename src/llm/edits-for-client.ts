@@ -5,6 +5,8 @@ import { correctedUsage, type PromptDetails } from "./prompt-usage.ts";
 /** Fields of an engine's answer that are between engines and never a client's business. */
 const internalFields = ["kv_transfer_params", "ec_transfer_params"] as const;
 
+const withoutInternalFields: RequestEdits = { remove: internalFields };
+
 /** What every one of those fields has in its name: text without it has none of them. */
 export const internalFieldMarker = "_transfer_params";
 
@@ -21,8 +23,12 @@ export function editsForClient(
   promptDetails: (() => PromptDetails) | undefined,
   streamed: boolean,
 ): RequestEdits | undefined {
-  const remove = internalFields.filter((field) => answer.has(field));
   const usage = promptDetails === undefined ? undefined : correctedUsage(answer, promptDetails(), streamed);
-  if (usage !== undefined) return { remove, set: { usage } };
-  return remove.length === 0 ? undefined : { remove };
+  if (usage !== undefined) return { remove: internalFields, set: { usage } };
+  return hasInternalField(answer) ? withoutInternalFields : undefined;
+}
+
+function hasInternalField(answer: JsonObjectIndex): boolean {
+  for (const field of internalFields) if (answer.has(field)) return true;
+  return false;
 }

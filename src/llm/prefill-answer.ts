@@ -20,69 +20,59 @@ export interface PrefillAnswer extends PrefillResponse {
 /**
  * Reads the body of a 200 from a prefill engine.
  *
+ * @param withTokenIds the prompt's token ids were asked for: those that come unasked may be of a prompt that decode
+ *   can't take as ids
  * @throws EngineStreamError for what is no JSON object; EngineResponseError for an error object or no choices
  */
-export function readPrefillAnswer(body: Buffer, origin: EngineErrorOrigin): PrefillAnswer {
+export function readPrefillAnswer(
+  body: Buffer,
+  origin: EngineErrorOrigin,
+  withTokenIds: boolean,
+): PrefillAnswer {
   let index: JsonObjectIndex;
   try {
     index = scanJsonObject(body);
   } catch (cause) {
     throw new EngineStreamError(origin, "malformed", { cause });
   }
-  if (index.has("error") && index.kind("error") !== "null") {
+  const error = index.kind("error");
+  if (error !== undefined && error !== "null") {
     const status = errorEventStatus({ error: index.value("error") });
     throw engineErrorResponse(origin, status, undefined, body);
   }
   const choice = firstChoice(index, origin);
+  const finishReason = choice.member("finish_reason");
   return {
     kvTransferParams:
       index.kind("kv_transfer_params") === "null" ? undefined : index.raw("kv_transfer_params"),
-    promptTokenIds: tokenIds(index.element("prompt_token_ids") ?? choice.promptTokenIds),
-    finishReason: choice.finishReason,
+    promptTokenIds: withTokenIds ? promptTokenIds(index, choice) : undefined,
+    finishReason: finishReason?.kind === "string" ? String(finishReason.value()) : undefined,
     promptDetails: promptDetailsOf(index),
   };
 }
 
-/** The first choice, read without parsing the many numbers that may be in it. */
-function firstChoice(index: JsonObjectIndex, origin: EngineErrorOrigin): FirstChoice {
-  const choice = firstObject(index.element("choices"));
-  if (choice === undefined) {
-    throw new EngineResponseError(origin, 502, {
-      message: "The prefill engine's answer has no choices.",
-      type: "engine_error",
-      param: null,
-      code: null,
-    });
-  }
-  let finishReason: string | undefined;
-  let promptTokenIds: JsonElement | undefined;
-  choice.eachMember((key, member) => {
-    if (key === "finish_reason" && member.kind === "string") finishReason = String(member.value());
-    if (key === "prompt_token_ids") promptTokenIds = member;
+function firstChoice(index: JsonObjectIndex, origin: EngineErrorOrigin): JsonElement {
+  const choice = firstElement(index.element("choices"));
+  if (choice?.kind === "object") return choice;
+  throw new EngineResponseError(origin, 502, {
+    message: "The prefill engine's answer has no choices.",
+    type: "engine_error",
+    param: null,
+    code: null,
   });
-  return { finishReason, promptTokenIds };
-}
-
-interface FirstChoice {
-  readonly finishReason: string | undefined;
-  readonly promptTokenIds: JsonElement | undefined;
-}
-
-function firstObject(array: JsonElement | undefined): JsonElement | undefined {
-  let first: JsonElement | undefined;
-  array?.eachElement((element) => {
-    if (element.kind === "object") first = element;
-    return false;
-  });
-  return first;
 }
 
 /** Ids that can be sent on: a list with something in it. Chat has them beside its choices, completions within. */
-function tokenIds(array: JsonElement | undefined): RawJson | undefined {
-  let numbers = false;
-  array?.eachElement(({ kind }) => {
-    numbers = kind === "number";
+function promptTokenIds(index: JsonObjectIndex, choice: JsonElement): RawJson | undefined {
+  const ids = index.element("prompt_token_ids") ?? choice.member("prompt_token_ids");
+  return firstElement(ids)?.kind === "number" ? new RawJson(ids!.bytes) : undefined;
+}
+
+function firstElement(array: JsonElement | undefined): JsonElement | undefined {
+  let first: JsonElement | undefined;
+  array?.eachElement((element) => {
+    first = element;
     return false;
   });
-  return numbers ? new RawJson(array!.bytes) : undefined;
+  return first;
 }

@@ -41,7 +41,5 @@ export async function callPrefill(
   if (response.status !== 200) {
     throw engineErrorResponse(origin, response.status, response.headers, response.body);
   }
-  const { promptTokenIds, ...answer } = readPrefillAnswer(response.body, origin);
-  // Ids that nobody asked for may be those of a prompt that decode can't take as ids.
-  return options.withTokenIds === true ? { ...answer, promptTokenIds } : answer;
+  return readPrefillAnswer(response.body, origin, options.withTokenIds === true);
 }

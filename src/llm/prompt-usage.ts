@@ -1,5 +1,5 @@
 import { type JsonObjectIndex, scanJsonObject } from "../protocol/json-object-index.ts";
-import { spliceJsonObject } from "../protocol/json-splice.ts";
+import { type JsonEdits, spliceJsonObject } from "../protocol/json-splice.ts";
 import { RawJson } from "../protocol/raw-json.ts";
 
 /**
@@ -8,15 +8,17 @@ import { RawJson } from "../protocol/raw-json.ts";
  */
 export type PromptDetails = RawJson | undefined;
 
+const withoutDetails: JsonEdits = { remove: ["prompt_tokens_details"] };
+const withNullDetails: JsonEdits = { set: { prompt_tokens_details: null } };
+
 /**
  * Takes the details of a prompt from the `usage` of prefill's answer.
  *
  * @param answer prefill's answer
  */
 export function promptDetailsOf(answer: JsonObjectIndex): PromptDetails {
-  if (answer.kind("usage") !== "object") return undefined;
-  const usage = scanJsonObject(answer.raw("usage")!.bytes);
-  return usage.kind("prompt_tokens_details") === "object" ? usage.raw("prompt_tokens_details") : undefined;
+  const details = answer.element("usage")?.member("prompt_tokens_details");
+  return details?.kind === "object" ? new RawJson(details.bytes) : undefined;
 }
 
 /**
@@ -32,27 +34,33 @@ export function correctedUsage(
   details: PromptDetails,
   streamed: boolean,
 ): RawJson | undefined {
-  if (answer.kind("usage") !== "object") return undefined;
-  const usage = scanJsonObject(answer.raw("usage")!.bytes);
-  const hasOwn = usage.kind("prompt_tokens_details") === "object";
+  const usage = answer.element("usage");
+  if (usage?.kind !== "object") return undefined;
+  const own = promptDetailsOf(answer);
   if (details === undefined) {
-    if (!hasOwn) return undefined;
-    const edits = streamed ? { remove: ["prompt_tokens_details"] } : { set: { prompt_tokens_details: null } };
-    return new RawJson(Buffer.concat(spliceJsonObject(usage, edits)));
+    if (own === undefined) return undefined;
+    return edited(usage, streamed ? withoutDetails : withNullDetails);
   }
-  const merged = hasOwn ? withCachedTokens(usage.raw("prompt_tokens_details")!, details) : details;
-  return new RawJson(Buffer.concat(spliceJsonObject(usage, { set: { prompt_tokens_details: merged } })));
+  const merged = own === undefined ? details : withCachedTokens(own, details);
+  return edited(usage, { set: { prompt_tokens_details: merged } });
 }
 
-/** {@link correctedUsage} of a parsed `usage`, for traces and metrics. */
+/** {@link correctedUsage} of a parsed `usage`, as far as traces and metrics count it. */
 export function correctedUsageValue(usage: unknown, details: PromptDetails): unknown {
   if (typeof usage !== "object" || usage === null) return usage;
-  return { ...usage, prompt_tokens_details: details === undefined ? null : details.value };
+  const { prompt_tokens, completion_tokens } = usage as Readonly<Record<string, unknown>>;
+  return { prompt_tokens, completion_tokens, prompt_tokens_details: details?.value };
 }
 
 /** Decode's own details (sounds, images), with prefill's count of cached tokens. */
 function withCachedTokens(own: RawJson, details: RawJson): RawJson {
   const cached = scanJsonObject(details.bytes).raw("cached_tokens");
-  const edits = cached === undefined ? { remove: ["cached_tokens"] } : { set: { cached_tokens: cached } };
-  return new RawJson(Buffer.concat(spliceJsonObject(scanJsonObject(own.bytes), edits)));
+  return edited(
+    own,
+    cached === undefined ? { remove: ["cached_tokens"] } : { set: { cached_tokens: cached } },
+  );
+}
+
+function edited(object: { readonly bytes: Uint8Array }, edits: JsonEdits): RawJson {
+  return new RawJson(Buffer.concat(spliceJsonObject(scanJsonObject(object.bytes), edits)));
 }

@@ -40,24 +40,29 @@ export class KvHolds {
     this.#opened += 1;
     this.#open += 1;
     replica.addHold();
-    return new KvHold(this.#clock.now() + this.#usableMs, this.#clock, (end) => {
-      this.#open -= 1;
-      this.#ended[end] += 1;
-      replica.removeHold();
-    });
+    return new KvHold(this, replica, this.#clock, this.#clock.now() + this.#usableMs);
+  }
+
+  /** @internal */
+  ended(how: KvHoldEnd): void {
+    this.#open -= 1;
+    this.#ended[how] += 1;
   }
 }
 
 /** Blocks pinned for one request. Its handle may be sent once, in time, and ends exactly once. */
 export class KvHold {
-  readonly #deadline: number;
+  readonly #holds: KvHolds;
+  readonly #replica: Replica;
   readonly #clock: Clock;
-  #onEnd: ((end: KvHoldEnd) => void) | undefined;
+  readonly #deadline: number;
+  #isOpen = true;
 
-  constructor(deadline: number, clock: Clock, onEnd: (end: KvHoldEnd) => void) {
-    this.#deadline = deadline;
+  constructor(holds: KvHolds, replica: Replica, clock: Clock, deadline: number) {
+    this.#holds = holds;
+    this.#replica = replica;
     this.#clock = clock;
-    this.#onEnd = onEnd;
+    this.#deadline = deadline;
   }
 
   /** True when the handle is too old to be sent. */
@@ -67,8 +72,9 @@ export class KvHold {
 
   /** Only the first call counts. */
   end(how: KvHoldEnd): void {
-    const onEnd = this.#onEnd;
-    this.#onEnd = undefined;
-    onEnd?.(how);
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#holds.ended(how);
+    this.#replica.removeHold();
   }
 }

@@ -23,6 +23,13 @@ const degradedBelow = 0.5;
 const recoveredAbove = 0.8;
 const maxPairs = 10_000;
 
+/** Two engines, and how often KV went from one to the other. */
+interface Pair {
+  readonly prefill: string;
+  readonly decode: string;
+  handoffs: number;
+}
+
 /**
  * Measures the share of requests that really went through prefill and decode. Deployments that silently decode
  * everything answer 200 and cost twice the GPUs; here they raise `pd.degraded` and a warning.
@@ -31,10 +38,9 @@ export class PDHealthMeter {
   readonly #deployment: string;
   readonly #warn: (message: string) => void;
   readonly #decodeOnly = new Map<DecodeOnlyReason, number>();
-  readonly #pairs = new Map<
-    string,
-    { readonly prefill: string; readonly decode: string; handoffs: number }
-  >();
+  readonly #pairs: Pair[] = [];
+  /** The same by prefill, then decode: a key of both would be a new text for every request. */
+  readonly #pairsByPrefill = new Map<string, Map<string, Pair>>();
   /** The last outcomes; undefined is a handoff. A ring. */
   readonly #recent: (DecodeOnlyReason | undefined)[] = [];
   #next = 0;
@@ -54,10 +60,9 @@ export class PDHealthMeter {
 
   handedOver(prefill: string, decode: string): void {
     this.#disaggregated += 1;
-    const key = `${prefill} ${decode}`;
-    const pair = this.#pairs.get(key);
+    const pair = this.#pairsByPrefill.get(prefill)?.get(decode);
     if (pair !== undefined) pair.handoffs += 1;
-    else if (this.#pairs.size < maxPairs) this.#pairs.set(key, { prefill, decode, handoffs: 1 });
+    else if (this.#pairs.length < maxPairs) this.#addPair({ prefill, decode, handoffs: 1 });
     this.#remember(undefined);
   }
 
@@ -75,12 +80,19 @@ export class PDHealthMeter {
       handoffShare: this.#share,
       window: this.#recent.length,
       degraded: this.#degraded,
-      pairs: [...this.#pairs.values()].map((pair) => ({ ...pair })),
+      pairs: this.#pairs.map((pair) => ({ ...pair })),
     };
   }
 
   get #share(): number {
     return this.#recent.length === 0 ? 1 : this.#handoffsInWindow / this.#recent.length;
+  }
+
+  #addPair(pair: Pair): void {
+    this.#pairs.push(pair);
+    const ofPrefill = this.#pairsByPrefill.get(pair.prefill);
+    if (ofPrefill === undefined) this.#pairsByPrefill.set(pair.prefill, new Map([[pair.decode, pair]]));
+    else ofPrefill.set(pair.decode, pair);
   }
 
   #remember(outcome: DecodeOnlyReason | undefined): void {

@@ -1,9 +1,12 @@
 import type { RequestTrace } from "./request-trace.ts";
 
-/** The last requests that are over, by id. What is older falls out. */
+/**
+ * The last requests that are over. What is older falls out.
+ *
+ * Every request is added and hardly one ever looked for: a search costs less than an index that is kept for all.
+ */
 export class TraceRing {
-  readonly #traces: (RequestTrace | undefined)[] = [];
-  readonly #byId = new Map<string, RequestTrace>();
+  readonly #traces: RequestTrace[] = [];
   readonly #capacity: number;
   #next = 0;
 
@@ -14,23 +17,20 @@ export class TraceRing {
 
   add(trace: RequestTrace): void {
     if (this.#capacity === 0) return;
-    const oldest = this.#traces[this.#next];
-    // An id that a client used again belongs to the later request.
-    if (oldest !== undefined && this.#byId.get(oldest.requestId) === oldest)
-      this.#byId.delete(oldest.requestId);
     this.#traces[this.#next] = trace;
-    this.#byId.set(trace.requestId, trace);
-    this.#next = (this.#next + 1) % this.#capacity;
+    this.#next += 1;
+    if (this.#next === this.#capacity) this.#next = 0;
   }
 
+  /** The latest request of that id: a client may have used it again. */
   get(requestId: string): RequestTrace | undefined {
-    return this.#byId.get(requestId);
+    return this.all().findLast((trace) => trace.requestId === requestId);
   }
 
   /** Oldest first. */
   all(): readonly RequestTrace[] {
-    const { length } = this.#traces;
-    const start = length < this.#capacity ? 0 : this.#next;
-    return Array.from({ length }, (_, index) => this.#traces[(start + index) % length]!);
+    const traces = this.#traces;
+    if (traces.length < this.#capacity) return [...traces];
+    return [...traces.slice(this.#next), ...traces.slice(0, this.#next)];
   }
 }

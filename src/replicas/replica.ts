@@ -86,6 +86,8 @@ export class Replica implements ReplicaView {
   readonly #health: ReplicaHealth;
   readonly #clock: Clock;
   readonly #engineIds: string[] = [];
+  /** As it stood in the last handle, rank included. */
+  #seenEngineId: string | undefined;
   #inFlight = 0;
   #probes = 0;
   #succeeded = 0;
@@ -153,12 +155,14 @@ export class Replica implements ReplicaView {
 
   /** Takes note of the `remote_engine_id` of a handle; a new one is reported as a restart of the engine. */
   set engineId(seen: string | undefined) {
+    if (seen === undefined || seen === this.#seenEngineId) return;
+    this.#seenEngineId = seen;
     // Every data-parallel rank has an id of its own: the engine's, and the rank at its end.
-    const suffix = seen === undefined ? null : /_dp(\d+)$/.exec(seen);
+    const suffix = /_dp(\d+)$/.exec(seen);
     if (suffix !== null) this.#checkRank(Number(suffix[1]));
-    const id = seen?.replace(/_dp\d+$/, "");
+    const id = suffix === null ? seen : seen.slice(0, suffix.index);
     const previous = this.#engineIds.at(-1);
-    if (id === undefined || id === previous) return;
+    if (id === previous) return;
     const known = this.#engineIds.indexOf(id);
     if (known >= 0) this.#engineIds.splice(known, 1);
     this.#engineIds.push(id);

@@ -58,7 +58,7 @@ export class PairPolicy {
     decodes: readonly View[],
     prefills: readonly ReplicaView[],
   ): readonly View[] {
-    if (!this.#isRestricted(decodes) && this.#options.topologyLabels.length === 0) return decodes;
+    if (this.#options.topologyLabels.length === 0 && !this.#isRestricted(decodes)) return decodes;
     const free = prefills.filter(hasFreeSlot);
     const kinds = this.#kindsOf(free.length > 0 ? free : prefills);
     const nearest = new Map<string, number>();
@@ -84,7 +84,9 @@ export class PairPolicy {
   }
 
   #isRestricted(decodes: readonly ReplicaView[]): boolean {
-    return this.#options.sameVersion || decodes.some(({ pairGroup }) => pairGroup !== undefined);
+    if (this.#options.sameVersion) return true;
+    for (const { pairGroup } of decodes) if (pairGroup !== undefined) return true;
+    return false;
   }
 
   #narrow<View extends ReplicaView>(

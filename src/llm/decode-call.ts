@@ -146,6 +146,7 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     switch (this.#state) {
       case "holding":
       case "flowing": {
+        if (this.#state === "flowing" && this.#passOrdinary(chunk)) return !this.#paused;
         const withinEvent = this.#aligner.withinEvent;
         const events = this.#aligner.take(chunk);
         if (events.length > 0) this.#relay(events, withinEvent);
@@ -224,6 +225,14 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     this.#resolve({ kind: "complete", status: 200, contentType: "application/json", body });
   }
 
+  /** Sends on what is only more of the answer, with a glance at it. False when it has to go the long way. */
+  #passOrdinary(chunk: Buffer): boolean {
+    if (!this.#aligner.betweenEvents || !this.#monitor.pushOrdinary(chunk.toString("latin1"))) return false;
+    if (!this.#paused) this.#watchdog.refresh();
+    this.#send(chunk);
+    return true;
+  }
+
   /** Takes complete events; the state is holding or flowing. */
   #relay(events: Uint8Array, withinEvent: boolean): void {
     const monitor = this.#monitor;
@@ -246,8 +255,10 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
   }
 
   #forward(events: Uint8Array): void {
-    if (events.length === 0) return;
-    const clean = scrubEvents(events, this.#init.promptDetails);
+    if (events.length > 0) this.#send(scrubEvents(events, this.#init.promptDetails));
+  }
+
+  #send(clean: Uint8Array): void {
     if (this.#state === "flowing" && this.#sink !== undefined) {
       this.#write(clean);
       return;

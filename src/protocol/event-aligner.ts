@@ -32,6 +32,11 @@ export class EventAligner {
     return this.#withinEvent;
   }
 
+  /** True when the next bytes begin an event, and none are held. */
+  get betweenEvents(): boolean {
+    return this.#heldBytes === 0 && !this.#withinEvent;
+  }
+
   /** @returns the bytes up to the end of the last complete event, possibly none */
   take(chunk: Uint8Array): Uint8Array {
     const end = this.#endOfLastEvent(chunk);

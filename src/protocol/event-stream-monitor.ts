@@ -3,6 +3,7 @@ import type { EngineErrorBody } from "../errors/engine-response-error.ts";
 import { DoneGuard } from "./done-guard.ts";
 import { engineErrorFromValue, errorEventStatus } from "./engine-error-body.ts";
 import { asJsonObject, parseEngineJson } from "./engine-json.ts";
+import { countOrdinaryEvents } from "./ordinary-events.ts";
 
 /** How far a stream has come. */
 export type StreamState = "open" | "done" | "error";
@@ -22,6 +23,7 @@ export interface EventStreamMonitorOptions {
 const firstDecoder = new TextDecoder();
 const laterDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const defaultMaxEventLength = 8 * 1024 * 1024;
+const lineFeed = 0x0a;
 const finishReasonPattern = /"finish_reason"\s*:\s*"/;
 const usagePattern = /"usage"\s*:\s*\{/;
 const errorPattern = /^\s*\{\s*"error"\s*:/;
@@ -61,6 +63,8 @@ export class EventStreamMonitor {
   #usageText: string | undefined;
   #usage: unknown;
   #opaqueTail: DoneGuard | undefined;
+  /** True between two events of an answer that has begun and goes on. */
+  #amidAnswer = false;
 
   constructor(options: EventStreamMonitorOptions) {
     this.#expectedChoices = options.expectedChoices;
@@ -74,10 +78,25 @@ export class EventStreamMonitor {
     });
   }
 
+  /**
+   * Takes the next bytes of the stream when they are nothing but more of an answer that goes on: complete events in
+   * which there is nothing to notice and nothing to change.
+   *
+   * @param text each byte as one character
+   * @returns false when it took nothing: the bytes need {@link push}
+   */
+  pushOrdinary(text: string): boolean {
+    if (!this.#amidAnswer) return false;
+    const events = countOrdinaryEvents(text);
+    this.#eventCount += events;
+    return events > 0;
+  }
+
   /** The next bytes of the stream, cut anywhere. */
   push(chunk: Uint8Array): void {
     if (this.#opaqueTail === undefined) {
       this.#parser.feed(this.#decode(chunk));
+      this.#amidAnswer = this.#goesOn && endsWithBlankLine(chunk);
       return;
     }
     // Once the line was seen nothing after it matters, and must not pile up in the guard.
@@ -182,6 +201,11 @@ export class EventStreamMonitor {
     return this.#usage;
   }
 
+  get #goesOn(): boolean {
+    const isOver = this.#endsAt !== undefined || this.opaque;
+    return this.#sawContent && this.#finishReasons.size === 0 && !isOver;
+  }
+
   #decode(chunk: Uint8Array): string {
     const whole = !this.#cut && (chunk.at(-1) ?? 0) < 0x80;
     const decoder = this.#begun ? laterDecoder : firstDecoder;
@@ -248,6 +272,11 @@ export class EventStreamMonitor {
       this.#sawContent ||= hasContent(choice);
     }
   }
+}
+
+/** Only for the line breaks that engines use: with the others there is no short way. */
+function endsWithBlankLine(chunk: Uint8Array): boolean {
+  return chunk.at(-1) === lineFeed && chunk.at(-2) === lineFeed;
 }
 
 /** True when it begins and ends as a JSON object does: enough to notice an event that was cut or garbled. */

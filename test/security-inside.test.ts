@@ -15,6 +15,7 @@ import { OpenAiIngress } from "../src/ingress/openai-ingress.ts";
 import { resolvePDProxyOptions } from "../src/llm/pd-proxy-options.ts";
 import { EventAligner } from "../src/protocol/event-aligner.ts";
 import { EventStreamMonitor } from "../src/protocol/event-stream-monitor.ts";
+import { KeyWatch } from "../src/protocol/json-key-watch.ts";
 import { scanJsonObject } from "../src/protocol/json-object-index.ts";
 import { seededRandom } from "../src/testing/index.ts";
 import { chat, errorIn, modelRequests, pdFixture, type PDFixture, post } from "./door-fixtures.ts";
@@ -363,13 +364,14 @@ describe.skipIf(!hasPython())("S22: a body has the same keys for us as for an en
         maxBuffer: 1 << 28,
       }).toString(),
     ) as ([string[], string[]] | null)[];
+    const watch = new KeyWatch({ forbidden: refusedFields });
     const differing: unknown[] = [];
     let accepted = 0;
     let forbidden = 0;
     for (const [index, text] of documents.entries()) {
       let ours;
       try {
-        ours = scanJsonObject(Buffer.from(text), { forbiddenKeys: refusedFields });
+        ours = scanJsonObject(Buffer.from(text), { watch });
       } catch {
         continue;
       }

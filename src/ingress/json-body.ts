@@ -1,8 +1,10 @@
 import { keysOfMedia } from "./media-policy.ts";
 import { isUtf8 } from "node:buffer";
 import { RequestError } from "../errors/request-error.ts";
-import { type JsonObjectIndex, JsonObjectScan } from "../protocol/json-object-index.ts";
+import { KeyWatch } from "../protocol/json-key-watch.ts";
+import { type JsonObjectIndex, JsonObjectScan, scanJsonObject } from "../protocol/json-object-index.ts";
 import { JsonScanError } from "../protocol/json-scan-error.ts";
+import type { JsonScanOptions } from "../protocol/json-scanner.ts";
 import type { JsonRules } from "./body-rules.ts";
 import { refusedFields, refuseInternalFields } from "./client-field-policy.ts";
 import { checkFields } from "./field-rules.ts";
@@ -50,7 +52,7 @@ export class JsonBodyScan {
   advance(bytes: Uint8Array): void {
     // Too short to tell whether it starts with a mark.
     if (bytes.byteLength < 3) return;
-    (this.#scan ??= newScan()).advance(withoutByteOrderMark(bytes));
+    (this.#scan ??= new JsonObjectScan(scanOptions)).advance(withoutByteOrderMark(bytes));
   }
 
   /** @param bytes the whole body @throws RequestError 400 when it is no JSON object in UTF-8 */
@@ -59,7 +61,7 @@ export class JsonBodyScan {
     if (text.byteLength === 0) throw invalidJson("the body is empty, expected a JSON object");
     if (!isUtf8(text)) throw invalidJson("the body is not UTF-8");
     try {
-      return (this.#scan ?? newScan()).finish(text);
+      return this.#scan === undefined ? scanJsonObject(text, scanOptions) : this.#scan.finish(text);
     } catch (error) {
       if (error instanceof JsonScanError)
         throw invalidJson(`the body is not a JSON object (${error.message})`);
@@ -68,9 +70,9 @@ export class JsonBodyScan {
   }
 }
 
-function newScan(): JsonObjectScan {
-  return new JsonObjectScan({ forbiddenKeys: refusedFields, notedKeys: keysOfMedia });
-}
+const scanOptions: JsonScanOptions = {
+  watch: new KeyWatch({ forbidden: refusedFields, noted: keysOfMedia }),
+};
 
 /** Python's reader skips it, and so do the engines. */
 function withoutByteOrderMark(bytes: Uint8Array): Uint8Array {

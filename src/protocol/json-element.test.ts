@@ -74,7 +74,7 @@ it("finds the members that JSON.parse finds", () => {
 it("finds the member that JSON.parse takes, however its key is written", () => {
   const names = fc.oneof(fc.constantFrom("a", "ab", "b", "", "é", "日本", '"', "\\", "__proto__"), tricky);
   const escaped = (name: string): string =>
-    `"${[...name].map((each) => (each.length === 1 ? `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}` : each)).join("")}"`;
+    `"${name.replaceAll(/./gs, (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}`)}"`;
   const members = fc.array(fc.tuple(names, fc.boolean(), fc.jsonValue()), { maxLength: 6 });
   fc.assert(
     fc.property(members, names, (list, other) => {

@@ -1,5 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { KeyWatch } from "./json-key-watch.ts";
 import { type JsonObjectIndex, JsonObjectScan, scanJsonObject } from "./json-object-index.ts";
 import { JsonScanError } from "./json-scan-error.ts";
 import { jsonObjectText, utf8At } from "./json-text.fixture.ts";
@@ -23,8 +24,8 @@ function parseObject(bytes: Uint8Array): Record<string, unknown> | undefined {
 /** What a scan makes of the bytes: all it found, or its error. */
 function outcomeOf(scan: () => JsonObjectIndex): unknown {
   try {
-    const { members, spans, openOffset, closeOffset, forbiddenKey } = scan();
-    return { members, spans, openOffset, closeOffset, forbiddenKey };
+    const { members, spans, openOffset, closeOffset, forbiddenKey, notedKeys } = scan();
+    return { members, spans, openOffset, closeOffset, forbiddenKey, notedKeys };
   } catch (error) {
     expect(error).toBeInstanceOf(JsonScanError);
     return (error as Error).message;
@@ -32,13 +33,9 @@ function outcomeOf(scan: () => JsonObjectIndex): unknown {
 }
 
 /** Scans as if the bytes came in pieces that end at `cuts`, each time in other memory. */
-function scanInPieces(
-  bytes: Uint8Array,
-  cuts: readonly number[],
-  forbiddenKeys: ReadonlySet<string>,
-): unknown {
+function scanInPieces(bytes: Uint8Array, cuts: readonly number[], watch: KeyWatch): unknown {
   return outcomeOf(() => {
-    const scan = new JsonObjectScan({ forbiddenKeys });
+    const scan = new JsonObjectScan({ watch });
     for (const [index, cut] of cuts.entries()) {
       const memory = new Uint8Array(bytes.length + index).fill(0x22);
       memory.set(bytes.subarray(0, cut), index);
@@ -49,8 +46,11 @@ function scanInPieces(
 }
 
 describe("JsonObjectScan", () => {
-  const forbiddenKeys = new Set(["a", "kv_transfer_params", "ключ"]);
-  const whole = (bytes: Uint8Array) => outcomeOf(() => scanJsonObject(bytes, { forbiddenKeys }));
+  const watch = new KeyWatch({
+    forbidden: new Set(["a", "kv_transfer_params", "ключ"]),
+    noted: new Set(["b", "", "role"]),
+  });
+  const whole = (bytes: Uint8Array) => outcomeOf(() => scanJsonObject(bytes, { watch }));
 
   it("finds the same in pieces as in one go, wherever the text is cut and whatever is wrong with it", () => {
     const damage = fc.record({
@@ -73,7 +73,7 @@ describe("JsonObjectScan", () => {
           const cuts = positions
             .map((position) => position % (bytes.length + 1))
             .toSorted((left, right) => left - right);
-          expect(scanInPieces(bytes, cuts, forbiddenKeys)).toEqual(whole(bytes));
+          expect(scanInPieces(bytes, cuts, watch)).toEqual(whole(bytes));
         },
       ),
       { numRuns: 3000 },
@@ -91,10 +91,10 @@ describe("JsonObjectScan", () => {
     const bytes = new TextEncoder().encode(text);
     const expected = whole(bytes);
     for (let cut = 0; cut <= bytes.length; cut += 1) {
-      expect(scanInPieces(bytes, [cut], forbiddenKeys)).toEqual(expected);
+      expect(scanInPieces(bytes, [cut], watch)).toEqual(expected);
     }
     const every = Array.from({ length: bytes.length }, (_, index) => index);
-    expect(scanInPieces(bytes, every, forbiddenKeys)).toEqual(expected);
+    expect(scanInPieces(bytes, every, watch)).toEqual(expected);
   });
 });
 

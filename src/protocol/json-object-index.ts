@@ -1,45 +1,11 @@
 import { JsonElement } from "./json-element.ts";
 import { type JsonKind, jsonKindOf } from "./json-kind.ts";
-import { JsonScanError } from "./json-scan-error.ts";
-import { JsonScanner, type JsonScanListener } from "./json-scanner.ts";
-import { decodeJsonString, parseJsonText } from "./json-text.ts";
+import { type JsonMember, JsonScanner, type JsonScanOptions } from "./json-scanner.ts";
+import { parseJsonText } from "./json-text.ts";
 import { RawJson } from "./raw-json.ts";
 
-/** Where one top-level member lies. Byte offsets from the start of the text; ends are exclusive. */
-export interface JsonMember {
-  /** The key with its escapes decoded: `"kv\u005ftransfer_params"` is `kv_transfer_params`, as an engine sees it. */
-  readonly key: string;
-  /** The opening quote of the key. */
-  readonly memberStart: number;
-  readonly valueStart: number;
-  readonly valueEnd: number;
-}
-
-/** Limits of {@link scanJsonObject}. */
-export interface JsonScanOptions {
-  /** How deep arrays and objects may nest, the object itself counted as 1. @default 128 */
-  readonly maxDepth?: number | undefined;
-  /**
-   * How many top-level members there may be. Each costs far more memory than its few bytes of text, so a body
-   * made of nothing else could exhaust it. @default 16384
-   */
-  readonly maxMembers?: number | undefined;
-  /** Keys to look out for at any depth: the first one found is {@link JsonObjectIndex.forbiddenKey}. */
-  readonly forbiddenKeys?: ReadonlySet<string> | undefined;
-  /** Keys to take note of at any depth: those that are there are {@link JsonObjectIndex.notedKeys}. */
-  readonly notedKeys?: ReadonlySet<string> | undefined;
-}
-
-const defaultMaxDepth = 128;
-const defaultMaxMembers = 16_384;
 /** Up to here a walk over the members beats building a map. */
 const mapThreshold = 16;
-
-/** What a scan found. */
-export type JsonObjectParts = Pick<
-  JsonObjectIndex,
-  "bytes" | "members" | "spans" | "openOffset" | "closeOffset" | "forbiddenKey" | "notedKeys"
->;
 
 /** The top-level members of one JSON object, found without parsing their values. Made by {@link scanJsonObject}. */
 export class JsonObjectIndex {
@@ -51,23 +17,24 @@ export class JsonObjectIndex {
   readonly openOffset: number;
   /** Offset of the object's `}`. */
   readonly closeOffset: number;
-  /** The first of the scan's `forbiddenKeys` that is a key somewhere in the text, however it is escaped. */
+  /** The first key that the scan was to forbid and that is somewhere in the text, however it is escaped. */
   readonly forbiddenKey: string | undefined;
-  /** Those of the scan's `notedKeys` that are keys somewhere in the text, however they are escaped. */
+  /** The keys that the scan was to note and that are somewhere in the text, however they are escaped. */
   readonly notedKeys: ReadonlySet<string>;
   /** Where long values below the top level end, by where they start. */
   readonly spans: ReadonlyMap<number, number>;
   #byKey: Map<string, JsonMember> | undefined;
   #duplicates: Set<string> | undefined;
 
-  constructor(found: JsonObjectParts) {
-    this.bytes = found.bytes;
+  /** @param found by a scan that is over */
+  constructor(bytes: Uint8Array, found: JsonScanner) {
+    this.bytes = bytes;
     this.members = found.members;
-    this.spans = found.spans;
+    this.spans = found.spans ?? noSpans;
     this.openOffset = found.openOffset;
     this.closeOffset = found.closeOffset;
     this.forbiddenKey = found.forbiddenKey;
-    this.notedKeys = found.notedKeys;
+    this.notedKeys = found.notedKeys ?? noKeys;
   }
 
   has(key: string): boolean {
@@ -103,6 +70,11 @@ export class JsonObjectIndex {
 
   /** True when the key is there more than once, however each is escaped. */
   isDuplicate(key: string): boolean {
+    if (this.members.length <= mapThreshold) {
+      let count = 0;
+      for (const member of this.members) if (member.key === key) count += 1;
+      return count > 1;
+    }
     if (this.#duplicates === undefined) {
       const seen = new Set<string>();
       this.#duplicates = new Set();
@@ -141,32 +113,18 @@ export class JsonObjectIndex {
  * @throws {JsonScanError} and nothing else
  */
 export function scanJsonObject(bytes: Uint8Array, options: JsonScanOptions = {}): JsonObjectIndex {
-  return new JsonObjectScan(options).finish(bytes);
+  const scanner = new JsonScanner(options);
+  scanner.scan(bytes, true);
+  return new JsonObjectIndex(bytes, scanner);
 }
 
 /** The same, step by step while the bytes arrive: a large text then never holds up others for long. */
-export class JsonObjectScan implements JsonScanListener {
+export class JsonObjectScan {
   readonly #scanner: JsonScanner;
-  readonly #maxMembers: number;
-  readonly #forbiddenKeys: ReadonlySet<string> | undefined;
-  /** Lengths of the forbidden keys within their quotes: others need not be read. */
-  readonly #forbiddenLengths: ReadonlySet<number>;
-  readonly #keysToNote: ReadonlySet<string> | undefined;
-  readonly #lengthsToNote: ReadonlySet<number>;
-  #notedKeys: Set<string> | undefined;
-  readonly #members: JsonMember[] = [];
-  #spans: Map<number, number> | undefined;
-  #forbiddenKey: string | undefined;
-  #bytes: Uint8Array = new Uint8Array(0);
   #failure: unknown;
 
   constructor(options: JsonScanOptions = {}) {
-    this.#scanner = new JsonScanner(this, options.maxDepth ?? defaultMaxDepth);
-    this.#maxMembers = options.maxMembers ?? defaultMaxMembers;
-    this.#forbiddenKeys = options.forbiddenKeys;
-    this.#forbiddenLengths = lengthsOf(options.forbiddenKeys);
-    this.#keysToNote = options.notedKeys;
-    this.#lengthsToNote = lengthsOf(options.notedKeys);
+    this.#scanner = new JsonScanner(options);
   }
 
   /**
@@ -176,7 +134,6 @@ export class JsonObjectScan implements JsonScanListener {
    */
   advance(bytes: Uint8Array): void {
     if (this.#failure !== undefined) return;
-    this.#bytes = bytes;
     try {
       this.#scanner.scan(bytes, false);
     } catch (error) {
@@ -187,52 +144,10 @@ export class JsonObjectScan implements JsonScanListener {
   /** @param bytes the whole text @throws {JsonScanError} and nothing else */
   finish(bytes: Uint8Array): JsonObjectIndex {
     if (this.#failure !== undefined) throw this.#failure;
-    this.#bytes = bytes;
     this.#scanner.scan(bytes, true);
-    return new JsonObjectIndex({
-      bytes,
-      members: this.#members,
-      spans: this.#spans ?? noSpans,
-      openOffset: this.#scanner.openOffset,
-      closeOffset: this.#scanner.closeOffset,
-      forbiddenKey: this.#forbiddenKey,
-      notedKeys: this.#notedKeys ?? noKeys,
-    });
-  }
-
-  /** @internal */
-  onMember(memberStart: number, keyEnd: number, valueStart: number, valueEnd: number): void {
-    if (this.#members.length >= this.#maxMembers)
-      throw new JsonScanError(`Expected at most ${this.#maxMembers} members`, memberStart);
-    const key = decodeJsonString(this.#bytes, memberStart, keyEnd);
-    this.#members.push({ key, memberStart, valueStart, valueEnd });
-  }
-
-  /** @internal */
-  onKey(start: number, end: number, escaped: boolean): void {
-    const length = end - start - 2;
-    if (!escaped && !this.#forbiddenLengths.has(length) && !this.#lengthsToNote.has(length)) return;
-    const key = decodeJsonString(this.#bytes, start, end);
-    if (this.#forbiddenKeys?.has(key) === true) this.#forbiddenKey ??= key;
-    if (this.#keysToNote?.has(key) === true) (this.#notedKeys ??= new Set()).add(key);
-  }
-
-  /** @internal */
-  onSpan(start: number, end: number): void {
-    (this.#spans ??= new Map()).set(start, end);
+    return new JsonObjectIndex(bytes, this.#scanner);
   }
 }
 
 const noSpans: ReadonlyMap<number, number> = new Map();
 const noKeys: ReadonlySet<string> = new Set();
-const encoder = new TextEncoder();
-const knownLengths = new WeakMap<ReadonlySet<string>, ReadonlySet<number>>();
-
-function lengthsOf(keys: ReadonlySet<string> = noKeys): ReadonlySet<number> {
-  let lengths = knownLengths.get(keys);
-  if (lengths === undefined) {
-    lengths = new Set([...keys].map((key) => encoder.encode(key).length));
-    knownLengths.set(keys, lengths);
-  }
-  return lengths;
-}

@@ -1,70 +1,83 @@
+import type { KeyFindings, KeyWatch } from "./json-key-watch.ts";
+import { jsonKeyAt } from "./json-keys.ts";
+import { scalarEnd } from "./json-scalar.ts";
 import { JsonScanError, unexpected } from "./json-scan-error.ts";
 import { JsonStringScanner } from "./json-string-scanner.ts";
 
-const quote = 0x22;
-const comma = 0x2c;
-const minus = 0x2d;
-const dot = 0x2e;
-const zero = 0x30;
-const colon = 0x3a;
-const openBracket = 0x5b;
-const closeBracket = 0x5d;
-const openBrace = 0x7b;
-const closeBrace = 0x7d;
-
-/** What comes next in the text. */
+/** What comes next in the text. Up to `separator`, the end of an array or object may come too. */
 const expecting = {
-  document: 0,
-  firstKey: 1,
-  key: 2,
-  restOfKey: 3,
-  colon: 4,
-  firstElement: 5,
-  value: 6,
-  restOfString: 7,
-  separator: 8,
-  nothing: 9,
+  firstKey: 0,
+  firstElement: 1,
+  separator: 2,
+  key: 3,
+  value: 4,
+  colon: 5,
+  document: 6,
+  nothing: 7,
 } as const;
 
 /** From this length on, where a value below the top level ends is remembered: whoever walks over it need not look. */
 const spanThreshold = 256;
 
-/** Hears of what a scan finds. All positions are offsets from the start of the text. */
-export interface JsonScanListener {
-  /** A member of the outermost object, in the order of the text. @throws JsonScanError to refuse it */
-  onMember(memberStart: number, keyEnd: number, valueStart: number, valueEnd: number): void;
-  /** A key, quotes included, at any depth. `escaped` tells whether there are backslashes in it. */
-  onKey(start: number, end: number, escaped: boolean): void;
-  /** A long value, below the top level. */
-  onSpan(start: number, end: number): void;
+/** Where one top-level member lies. Byte offsets from the start of the text; ends are exclusive. */
+export interface JsonMember {
+  /** The key with its escapes decoded: `"kv\u005ftransfer_params"` is `kv_transfer_params`, as an engine sees it. */
+  readonly key: string;
+  /** The opening quote of the key. */
+  readonly memberStart: number;
+  readonly valueStart: number;
+  readonly valueEnd: number;
 }
 
+/** Limits of a scan, and what it looks out for. */
+export interface JsonScanOptions {
+  /** How deep arrays and objects may nest, the object itself counted as 1. @default 128 */
+  readonly maxDepth?: number | undefined;
+  /**
+   * How many top-level members there may be. Each costs far more memory than its few bytes of text, so a body
+   * made of nothing else could exhaust it. @default 16384
+   */
+  readonly maxMembers?: number | undefined;
+  /** Keys to look out for. @default none */
+  readonly watch?: KeyWatch | undefined;
+}
+
+const defaultMaxDepth = 128;
+const defaultMaxMembers = 16_384;
+
 /**
- * Walks over a JSON object in UTF-8 without building values, as its bytes arrive. Strict (RFC 8259; no BOM, no NaN,
+ * Finds the members of a JSON object in UTF-8 without building values, as its bytes arrive. Strict (RFC 8259; no BOM, no NaN,
  * no trailing bytes), iterative, linear in the input. Whether the bytes are valid UTF-8 is the caller's to check.
  */
-export class JsonScanner {
-  readonly #listener: JsonScanListener;
-  readonly #maxDepth: number;
-  readonly #strings = new JsonStringScanner();
-  #bytes: Uint8Array = new Uint8Array(0);
-  #position = 0;
-  #expecting: number = expecting.document;
-  /** Closing character and start of each open array and object: no recursion, so nesting can't exhaust the stack. */
-  readonly #closers: number[] = [];
-  readonly #starts: number[] = [];
-  #stringStart = 0;
-  #memberStart = 0;
-  #keyEnd = 0;
-  #valueStart = 0;
+export class JsonScanner implements KeyFindings {
+  /** Of the outermost object, in the order of the text. */
+  readonly members: JsonMember[] = [];
+  /** Where long values below the top level end, by where they start. */
+  spans: Map<number, number> | undefined;
+  forbiddenKey: string | undefined;
+  notedKeys: Set<string> | undefined;
   /** Offset of the object's `{`; of its `}`. Known when the scan is over. */
   openOffset = 0;
   closeOffset = 0;
+  readonly #maxDepth: number;
+  readonly #maxMembers: number;
+  readonly #watch: KeyWatch | undefined;
+  #position = 0;
+  #expecting: number = expecting.document;
+  /** Start of each open array and object: no recursion, so nesting can't exhaust the stack. */
+  readonly #starts: number[] = [];
+  #memberStart = 0;
+  #keyEnd = 0;
+  /** For strings that are long or have escapes. */
+  #strings: JsonStringScanner | undefined;
+  #loaded: Uint8Array | undefined;
+  /** Start of the string that the bytes ended in. */
+  #brokenString = -1;
 
-  /** @param maxDepth how deep arrays and objects may nest, the outermost counted as 1 */
-  constructor(listener: JsonScanListener, maxDepth: number) {
-    this.#listener = listener;
-    this.#maxDepth = maxDepth;
+  constructor(options: JsonScanOptions) {
+    this.#maxDepth = options.maxDepth ?? defaultMaxDepth;
+    this.#maxMembers = options.maxMembers ?? defaultMaxMembers;
+    this.#watch = options.watch;
   }
 
   /**
@@ -75,211 +88,146 @@ export class JsonScanner {
    * @throws JsonScanError; the scan can't go on after that
    */
   scan(bytes: Uint8Array, final: boolean): void {
-    this.#bytes = bytes;
-    this.#strings.load(bytes);
-    while (this.#step(final));
-  }
-
-  /** Takes one token. @returns false when the bytes are used up */
-  #step(final: boolean): boolean {
-    if (this.#expecting === expecting.restOfString) return this.#string(final, expecting.separator);
-    if (this.#expecting === expecting.restOfKey) return this.#string(final, expecting.colon);
-    const bytes = this.#bytes;
-    const position = this.#skipWhitespace();
-    if (position >= bytes.length && (!final || this.#expecting === expecting.nothing)) return false;
-    const byte = bytes[position] ?? -1;
-    switch (this.#expecting) {
-      case expecting.value:
-        return this.#value(byte, final);
-      case expecting.separator:
-        return this.#separator(byte);
-      case expecting.colon:
-        if (byte !== colon) throw this.#unexpected('":"', position);
-        this.#position = position + 1;
-        this.#expecting = expecting.value;
-        return true;
-      case expecting.firstElement:
-        return byte === closeBracket ? this.#close() : this.#value(byte, final);
-      case expecting.firstKey:
-        return byte === closeBrace ? this.#close() : this.#key(byte, final);
-      case expecting.key:
-        return this.#key(byte, final);
-      case expecting.document:
-        if (byte !== openBrace) throw this.#unexpected('"{"', position);
-        this.openOffset = position;
-        return this.#open(byte);
-      default:
-        throw this.#unexpected("the end of input", position);
-    }
-  }
-
-  #key(byte: number, final: boolean): boolean {
-    const position = this.#position;
-    if (byte !== quote) throw this.#unexpected("a string", position);
-    if (this.#closers.length === 1) this.#memberStart = position;
-    this.#beginString(expecting.restOfKey);
-    return this.#string(final, expecting.colon);
-  }
-
-  #value(byte: number, final: boolean): boolean {
-    const position = this.#position;
-    if (this.#closers.length === 1) this.#valueStart = position;
-    if (byte === quote) {
-      this.#beginString(expecting.restOfString);
-      return this.#string(final, expecting.separator);
-    }
-    if (byte === openBrace || byte === openBracket) return this.#open(byte);
-    const end = this.#scalarEnd(byte, position, final);
-    if (end < 0) return false;
-    this.#endValue(position, end);
-    return true;
-  }
-
-  #beginString(rest: number): void {
-    this.#stringStart = this.#position;
-    this.#strings.position = this.#position + 1;
-    this.#expecting = rest;
-  }
-
-  /** The rest of a string whose start was seen. */
-  #string(final: boolean, next: number): boolean {
-    const start = this.#stringStart;
-    const end = this.#strings.skip(start, this.#strings.position, final);
-    if (end < 0) return false;
-    if (next === expecting.separator) {
-      this.#endValue(start, end);
-      return true;
-    }
-    if (this.#closers.length === 1) this.#keyEnd = end;
-    this.#listener.onKey(start, end, this.#strings.escaped);
-    this.#position = end;
-    this.#expecting = next;
-    return true;
-  }
-
-  #open(byte: number): boolean {
-    const position = this.#position;
-    if (this.#closers.length >= this.#maxDepth) {
-      throw new JsonScanError(`Expected at most ${this.#maxDepth} nested arrays and objects`, position);
-    }
-    this.#closers.push(byte === openBrace ? closeBrace : closeBracket);
-    this.#starts.push(position);
-    this.#position = position + 1;
-    this.#expecting = byte === openBrace ? expecting.firstKey : expecting.firstElement;
-    return true;
-  }
-
-  #close(): boolean {
-    const position = this.#position;
-    this.#closers.pop();
-    const start = this.#starts.pop() as number;
-    if (this.#closers.length > 0) {
-      this.#endValue(start, position + 1);
-    } else {
-      this.closeOffset = position;
-      this.#position = position + 1;
-      this.#expecting = expecting.nothing;
-    }
-    return true;
-  }
-
-  #endValue(start: number, end: number): void {
-    this.#position = end;
-    this.#expecting = expecting.separator;
-    if (this.#closers.length === 1) {
-      this.#listener.onMember(this.#memberStart, this.#keyEnd, this.#valueStart, end);
-    } else if (end - start >= spanThreshold) {
-      this.#listener.onSpan(start, end);
-    }
-  }
-
-  /** After a value: a comma, or the end of what it is in. */
-  #separator(byte: number): boolean {
-    const closer = this.#closers[this.#closers.length - 1] as number;
-    if (byte === closer) return this.#close();
-    if (byte !== comma) {
-      throw this.#unexpected(closer === closeBrace ? '"," or "}"' : '"," or "]"', this.#position);
-    }
-    this.#position += 1;
-    this.#expecting = closer === closeBrace ? expecting.key : expecting.value;
-    return true;
-  }
-
-  #skipWhitespace(): number {
-    const bytes = this.#bytes;
+    // One loop with all in local variables, constants too: a bundle makes variables of a module's constants.
+    const { firstKey, firstElement, separator, key, value, colon, document, nothing } = expecting;
+    const quote = 0x22;
+    const openBracket = 0x5b;
+    const openBrace = 0x7b;
+    const starts = this.#starts;
+    const watch = this.#watch;
+    const length = bytes.length;
+    let depth = starts.length;
+    // What the innermost array or object begins with: two less than what it ends with.
+    let opener = depth === 0 ? 0 : (bytes[starts[depth - 1] as number] as number);
     let position = this.#position;
-    while (position < bytes.length) {
+    let next = this.#expecting;
+    while (position < length) {
       const byte = bytes[position] as number;
-      if (byte > 0x20 || (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09)) break;
-      position += 1;
+      if (byte <= 0x20 && (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09)) {
+        position += 1;
+        continue;
+      }
+      // Of the value that ends in this turn; most other tokens go on at once.
+      let start = position;
+      let end: number;
+      if (next <= separator && byte === opener + 2) {
+        end = position + 1;
+        start = starts.pop() as number;
+        depth -= 1;
+        if (depth === 0) {
+          this.closeOffset = position;
+          position = end;
+          next = nothing;
+          continue;
+        }
+        opener = bytes[starts[depth - 1] as number] as number;
+      } else if (next === separator && byte === 0x2c) {
+        position += 1;
+        next = opener === openBrace ? key : value;
+        continue;
+      } else if (next === colon && byte === 0x3a) {
+        position += 1;
+        next = value;
+        continue;
+      } else if (byte === quote && next <= value && next !== separator) {
+        end = shortStringEnd(bytes, position);
+        const short = end >= 0;
+        if (!short) end = this.#longStringEnd(bytes, position, final);
+        if (end < 0) break;
+        if (next === key || next === firstKey) {
+          if (watch !== undefined && (!short || watch.mayBe(bytes, position, end)))
+            watch.look(bytes, position, end, this);
+          if (depth === 1) {
+            this.#memberStart = position;
+            this.#keyEnd = end;
+          }
+          position = end;
+          next = colon;
+          continue;
+        }
+      } else if (
+        (byte === openBrace && (next === value || next === firstElement || next === document)) ||
+        (byte === openBracket && (next === value || next === firstElement))
+      ) {
+        if (depth === 0) this.openOffset = position;
+        if (depth >= this.#maxDepth) throw tooDeep(this.#maxDepth, position);
+        starts.push(position);
+        depth += 1;
+        opener = byte;
+        position += 1;
+        next = byte === openBrace ? firstKey : firstElement;
+        continue;
+      } else if (next === value || next === firstElement) {
+        end = scalarEnd(bytes, position, final);
+        if (end < 0) break;
+      } else {
+        throw unexpectedToken(bytes, next, opener, position);
+      }
+      if (depth === 1) this.#addMember(bytes, start, end);
+      else if (end - start >= spanThreshold) (this.spans ??= new Map()).set(start, end);
+      position = end;
+      next = separator;
     }
+    if (final && next !== nothing) throw unexpectedToken(bytes, next, opener, position);
     this.#position = position;
-    return position;
+    this.#expecting = next;
   }
 
-  /** End of a number, `true`, `false` or `null`; -1 when it may go on behind the bytes there are. */
-  #scalarEnd(first: number, position: number, final: boolean): number {
-    const literal = literalOf(first);
-    if (literal !== undefined) {
-      if (!final && position + literal.length > this.#bytes.length) return -1;
-      return this.#literalEnd(literal, position);
+  /** End of a string that is long or has escapes; -1 when that is yet to come. */
+  #longStringEnd(bytes: Uint8Array, start: number, final: boolean): number {
+    const strings = (this.#strings ??= new JsonStringScanner());
+    if (this.#loaded !== bytes) {
+      strings.load(bytes);
+      this.#loaded = bytes;
     }
-    if (first !== minus && !isDigit(first)) throw this.#unexpected("a value", position);
-    if (!final && this.#numberMayGoOn(position)) return -1;
-    return this.#numberEnd(position);
+    const end = strings.skip(start, this.#brokenString === start ? strings.position : start + 1, final);
+    if (end < 0) this.#brokenString = start;
+    return end;
   }
 
-  #literalEnd(literal: string, position: number): number {
-    for (let index = 1; index < literal.length; index += 1) {
-      if (this.#bytes[position + index] !== literal.charCodeAt(index))
-        throw this.#unexpected(literal, position + index);
-    }
-    return position + literal.length;
-  }
-
-  #numberMayGoOn(position: number): boolean {
-    const bytes = this.#bytes;
-    while (position < bytes.length && isNumberByte(bytes[position] as number)) position += 1;
-    return position === bytes.length;
-  }
-
-  #numberEnd(start: number): number {
-    const bytes = this.#bytes;
-    let position = bytes[start] === minus ? start + 1 : start;
-    position = bytes[position] === zero ? position + 1 : this.#digitsEnd(position);
-    if (bytes[position] === dot) position = this.#digitsEnd(position + 1);
-    const exponent = bytes[position];
-    if (exponent === 0x65 || exponent === 0x45) {
-      const sign = bytes[position + 1];
-      position = this.#digitsEnd(sign === minus || sign === 0x2b ? position + 2 : position + 1);
-    }
-    return position;
-  }
-
-  /** One digit or more. */
-  #digitsEnd(position: number): number {
-    const bytes = this.#bytes;
-    if (!isDigit(bytes[position] ?? -1)) throw this.#unexpected("a digit", position);
-    do position += 1;
-    while (isDigit(bytes[position] ?? -1));
-    return position;
-  }
-
-  #unexpected(expected: string, position: number): JsonScanError {
-    return unexpected(this.#bytes, expected, position);
+  #addMember(bytes: Uint8Array, valueStart: number, valueEnd: number): void {
+    const memberStart = this.#memberStart;
+    if (this.members.length >= this.#maxMembers)
+      throw new JsonScanError(`Expected at most ${this.#maxMembers} members`, memberStart);
+    const key = jsonKeyAt(bytes, memberStart, this.#keyEnd);
+    this.members.push({ key, memberStart, valueStart, valueEnd });
   }
 }
 
-function literalOf(first: number): string | undefined {
-  if (first === 0x74) return "true";
-  if (first === 0x66) return "false";
-  return first === 0x6e ? "null" : undefined;
+/** End of a short string without escapes; -1 for any other. */
+function shortStringEnd(bytes: Uint8Array, start: number): number {
+  const limit = Math.min(bytes.length, start + 64);
+  for (let position = start + 1; position < limit; position += 1) {
+    const byte = bytes[position] as number;
+    if (byte === 0x22) return position + 1;
+    if (byte === 0x5c || byte < 0x20) break;
+  }
+  return -1;
 }
 
-function isDigit(byte: number): boolean {
-  return byte >= 0x30 && byte <= 0x39;
+function tooDeep(maxDepth: number, position: number): JsonScanError {
+  return new JsonScanError(`Expected at most ${maxDepth} nested arrays and objects`, position);
 }
 
-function isNumberByte(byte: number): boolean {
-  return isDigit(byte) || byte === minus || byte === 0x2b || byte === dot || byte === 0x65 || byte === 0x45;
+function unexpectedToken(bytes: Uint8Array, next: number, opener: number, position: number): JsonScanError {
+  return unexpected(bytes, expectation(next, opener), position);
+}
+
+function expectation(next: number, opener: number): string {
+  switch (next) {
+    case expecting.firstKey:
+    case expecting.key:
+      return "a string";
+    case expecting.firstElement:
+    case expecting.value:
+      return "a value";
+    case expecting.separator:
+      return opener === 0x7b ? '"," or "}"' : '"," or "]"';
+    case expecting.colon:
+      return '":"';
+    case expecting.document:
+      return '"{"';
+    default:
+      return "the end of input";
+  }
 }

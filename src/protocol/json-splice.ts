@@ -1,4 +1,5 @@
-import type { JsonMember, JsonObjectIndex } from "./json-object-index.ts";
+import type { JsonObjectIndex } from "./json-object-index.ts";
+import type { JsonMember } from "./json-scanner.ts";
 import { RawJson } from "./raw-json.ts";
 
 /** Changes to the top level of a JSON object. A key that is both set and removed is set. */

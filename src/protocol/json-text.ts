@@ -1,9 +1,14 @@
-const asciiLimit = 32;
+/** Longer strings are handed to JSON.parse without being looked at. */
+const plainLimit = 128;
+/** Integers of up to so many digits are exact as JavaScript numbers, whichever way they are added up. */
+const exactDigits = 15;
 
 /** The string between these offsets, quotes included, its escapes decoded. Only for text that was scanned. */
 export function decodeJsonString(bytes: Uint8Array, start: number, end: number): string {
-  const plain = decodePlainAscii(bytes, start + 1, end - 1);
-  return plain ?? (JSON.parse(decodeJsonText(bytes, start, end)) as string);
+  if (end - start <= plainLimit && isPlainAscii(bytes, start + 1, end - 1)) {
+    return bufferOf(bytes).toString("latin1", start + 1, end - 1);
+  }
+  return JSON.parse(jsonTextOf(bytes, start, end)) as string;
 }
 
 /** True when the string between these offsets, quotes included, is `text` once its escapes are decoded. */
@@ -30,26 +35,38 @@ export function parseJsonText(bytes: Uint8Array, start: number, end: number): un
     case 0x22:
       return decodeJsonString(bytes, start, end);
     default:
-      return JSON.parse(decodeJsonText(bytes, start, end));
+      return shortInteger(bytes, start, end) ?? JSON.parse(jsonTextOf(bytes, start, end));
   }
 }
 
 /** JSON text as a string. */
-function decodeJsonText(bytes: Uint8Array, start: number, end: number): string {
-  return decodePlainAscii(bytes, start, end) ?? decoder.decode(bytes.subarray(start, end));
+function jsonTextOf(bytes: Uint8Array, start: number, end: number): string {
+  return bufferOf(bytes).toString("utf8", start, end);
 }
 
-// A value may start with U+FEFF within its quotes only, so nothing is lost; ignoreBOM says so to the decoder too.
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+/** An integer without exponent that JavaScript holds exactly; undefined for anything else. */
+function shortInteger(bytes: Uint8Array, start: number, end: number): number | undefined {
+  const negative = bytes[start] === 0x2d;
+  const first = negative ? start + 1 : start;
+  if (end - first > exactDigits) return undefined;
+  let value = 0;
+  for (let position = first; position < end; position += 1) {
+    const digit = (bytes[position] as number) - 0x30;
+    if (digit < 0 || digit > 9) return undefined;
+    value = value * 10 + digit;
+  }
+  return negative ? -value : value;
+}
 
-/** Text of a short run of ASCII without backslashes, or undefined: a call to TextDecoder costs more than the scan of a key. */
-function decodePlainAscii(bytes: Uint8Array, start: number, end: number): string | undefined {
-  if (end - start > asciiLimit) return undefined;
-  let text = "";
+function isPlainAscii(bytes: Uint8Array, start: number, end: number): boolean {
   for (let position = start; position < end; position += 1) {
     const byte = bytes[position] as number;
-    if (byte >= 0x80 || byte === 0x5c) return undefined;
-    text += String.fromCharCode(byte);
+    if (byte >= 0x80 || byte === 0x5c) return false;
   }
-  return text;
+  return true;
+}
+
+/** The same bytes: a Buffer decodes a part of itself at once, a TextDecoder wants a view of that part first. */
+function bufferOf(bytes: Uint8Array): Buffer {
+  return bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -31,7 +31,7 @@ async function openCall(): Promise<{ call: DecodeCall; engine: EngineResponseSin
     },
   } as unknown as EndpointClient;
   const opened = call.open(client, { method: "POST", path: "/", headers: [], phase: "decode" });
-  engine!.onHeaders(200, new EngineHeaders(["content-type", "text/event-stream"]));
+  engine!.onHeaders(200, new EngineHeaders([Buffer.from("content-type"), Buffer.from("text/event-stream")]));
   engine!.onData(event("a", null));
   await opened;
   return { call, engine: engine!, clock };

@@ -39,14 +39,11 @@ export function legRequest(
   edits: RequestEdits,
   phase: "prefill" | "decode",
 ): EngineHttpRequest {
-  const headers = [
-    "content-type",
-    "application/json",
-    "x-request-id",
-    edits.requestId ?? requestId,
-    ...request.forwardHeaders,
-  ];
-  for (const [name, value] of Object.entries(edits.headers ?? {})) headers.push(name, value);
+  const headers = ["content-type", "application/json", "x-request-id", edits.requestId ?? requestId];
+  for (const text of request.forwardHeaders) headers.push(text);
+  if (edits.headers !== undefined) {
+    for (const [name, value] of Object.entries(edits.headers)) headers.push(name, value);
+  }
   return {
     method: "POST",
     path: enginePath(request.method),

@@ -1,8 +1,9 @@
 /** Response headers, decoded on demand. */
 export class EngineHeaders {
-  readonly #raw: readonly (Buffer | string)[];
+  readonly #raw: readonly Buffer[];
 
-  constructor(raw: readonly (Buffer | string)[]) {
+  /** @param raw names and values in turn */
+  constructor(raw: readonly Buffer[]) {
     this.#raw = raw;
   }
 
@@ -10,11 +11,19 @@ export class EngineHeaders {
   get(name: string): string | undefined {
     const raw = this.#raw;
     for (let index = 0; index + 1 < raw.length; index += 2) {
-      const candidate = raw[index]!;
-      if (candidate.length === name.length && candidate.toString().toLowerCase() === name) {
-        return raw[index + 1]!.toString();
-      }
+      if (isName(raw[index]!, name)) return raw[index + 1]!.toString("latin1");
     }
     return undefined;
   }
+}
+
+/** Without making a text of every name that is looked at. */
+function isName(bytes: Uint8Array, name: string): boolean {
+  if (bytes.length !== name.length) return false;
+  for (let index = 0; index < bytes.length; index += 1) {
+    const byte = bytes[index] as number;
+    const lower = byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte;
+    if (lower !== name.charCodeAt(index)) return false;
+  }
+  return true;
 }

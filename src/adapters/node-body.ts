@@ -27,19 +27,21 @@ export async function readNodeBody(
   const length = request.headers["content-length"];
   const announced = length === undefined ? undefined : Number(length);
   if (announced !== undefined && announced > limits.maxBytes) throw bodyTooLarge(limits.maxBytes);
-  // A small body comes with its headers: the parser has it all when it is done with this piece of the connection.
+  // A small body comes with its headers: the parser has it when it is done with this piece of the connection.
   await undefined;
-  return arrivedBody(request, limits) ?? readStream(request, announced, limits, onProgress);
+  return arrivedBody(request, announced) ?? readStream(request, announced, limits, onProgress);
 }
 
 /** A body that is all there, without the listeners and the timer of one that is awaited; undefined for another. */
-function arrivedBody(request: IncomingMessage, { maxBytes }: BodyLimits): Uint8Array | undefined {
-  if (!request.complete || request.readableLength === 0 || request.readableLength > maxBytes)
-    return undefined;
+function arrivedBody(request: IncomingMessage, announced: number | undefined): Uint8Array | undefined {
+  if (announced === undefined || announced === 0 || request.readableLength !== announced) return undefined;
   // Somebody else may be reading it, or have asked for text.
   if (request.readableFlowing !== null || request.readableEncoding !== null || request.destroyed)
     return undefined;
-  return request.read() as Uint8Array;
+  const body = request.read() as Uint8Array;
+  // What is left is its end, which somebody has to take.
+  request.resume();
+  return body;
 }
 
 function readStream(

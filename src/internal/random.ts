@@ -8,21 +8,22 @@ export interface Random {
   id(): string;
 }
 
-const poolBytes = 4096;
-let pool = Buffer.alloc(0);
+const idDigits = 32;
+const pooledIds = 256;
+let pool = "";
 let offset = 0;
 
 /** The process's own randomness: `crypto` for identifiers. */
 export const systemRandom: Random = {
   next: () => Math.random(),
   id() {
-    // One call to the system's generator serves 256 identifiers.
-    if (offset + 16 > pool.length) {
-      pool = randomBytes(poolBytes);
+    // One call to the system's generator, and one to write its bytes out, serve many identifiers.
+    if (offset === pool.length) {
+      pool = randomBytes((pooledIds * idDigits) / 2).toString("hex");
       offset = 0;
     }
-    const id = pool.toString("hex", offset, offset + 16);
-    offset += 16;
+    const id = pool.slice(offset, offset + idDigits);
+    offset += idDigits;
     return id;
   },
 };

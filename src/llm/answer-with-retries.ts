@@ -34,56 +34,49 @@ export async function answerWithRetries(
   context: AnswerContext,
   answer: (lease: ReplicaLease) => Promise<LLMResponse>,
 ): Promise<LLMResponse> {
-  try {
-    return await answerOnSomeReplica(request, context, answer);
-  } catch (error) {
-    context.recorder.failed(error);
-    throw error;
-  }
-}
-
-async function answerOnSomeReplica(
-  request: ModelRequest,
-  context: AnswerContext,
-  answer: (lease: ReplicaLease) => Promise<LLMResponse>,
-): Promise<LLMResponse> {
   const { handle, attempts, recorder, adapters } = context;
-  const adapterId = adapters.idOf(request);
-  adapters.requireServable(adapterId);
-  const failed = new Set<string>();
-  let reloaded = false;
-  for (;;) {
-    const acquired = handle.acquire(
-      pendingRequest(request, attempts.count, failed, adapterId),
-      request.cancel,
-      {
-        avoid: failed,
-        adapterId: adapters.required(adapterId),
-        narrow: context.narrow,
-        priority: request.priority,
-      },
-    );
-    const lease = acquired instanceof Promise ? await acquired : acquired;
-    recorder.leased();
-    try {
-      const preparing = adapters.prepare(lease, adapterId, request.cancel);
-      if (preparing !== undefined) await onFailureRelease(lease, preparing);
-      return await answer(lease);
-    } catch (error) {
-      const used = lease.released;
-      lease.release(used ? outcomeOf(error) : "neutral");
-      // A lease that was never used says that the failure was elsewhere: there is nothing to try again here.
-      if (!used || request.cancel.cancelled) throw error;
-      if (!reloaded && adapters.forgetMissing(lease.replica, adapterId, error)) {
-        reloaded = true;
-        continue;
+  try {
+    const adapterId = adapters.idOf(request);
+    adapters.requireServable(adapterId);
+    const failed = new Set<string>();
+    let reloaded = false;
+    for (;;) {
+      const acquired = handle.acquire(
+        new PendingModelRequest(request, attempts.count, failed, adapterId),
+        request.cancel,
+        {
+          avoid: failed,
+          pairGroup: undefined,
+          adapterId: adapters.required(adapterId),
+          narrow: context.narrow,
+          priority: request.priority,
+        },
+      );
+      const lease = acquired instanceof Promise ? await acquired : acquired;
+      recorder.leased();
+      try {
+        const preparing = adapters.prepare(lease, adapterId, request.cancel);
+        if (preparing !== undefined) await onFailureRelease(lease, preparing);
+        return await answer(lease);
+      } catch (error) {
+        const used = lease.released;
+        lease.release(used ? outcomeOf(error) : "neutral");
+        // A lease that was never used says that the failure was elsewhere: there is nothing to try again here.
+        if (!used || request.cancel.cancelled) throw error;
+        if (!reloaded && adapters.forgetMissing(lease.replica, adapterId, error)) {
+          reloaded = true;
+          continue;
+        }
+        if (context.mayLeaveOut?.(lease, error) === true) continue;
+        failed.add(lease.replica.id);
+        if (!attempts.mayRetry(error, handle.hasReplicaBeside(failed))) throw error;
+        recorder.retried("decode", error);
+        await attempts.pause(request.cancel);
       }
-      if (context.mayLeaveOut?.(lease, error) === true) continue;
-      failed.add(lease.replica.id);
-      if (!attempts.mayRetry(error, handle.hasReplicaBeside(failed))) throw error;
-      recorder.retried("decode", error);
-      await attempts.pause(request.cancel);
     }
+  } catch (error) {
+    recorder.failed(error);
+    throw error;
   }
 }
 
@@ -97,24 +90,37 @@ export async function onFailureRelease(lease: ReplicaLease, preparing: Promise<v
   }
 }
 
-/** The request as routers see it. */
-export function pendingRequest(
-  request: ModelRequest,
-  attempt: number,
-  triedReplicaIds: ReadonlySet<string>,
-  adapterId?: string,
-): PendingRequest {
-  let text: { readonly value: string | undefined } | undefined;
-  return {
-    requestId: request.requestId,
-    modelId: request.modelId,
-    multiplexedModelId: adapterId,
-    sessionId: request.sessionId,
-    attempt,
-    triedReplicaIds,
-    // Read once for all steps of one choice, and forgotten with it: a stream may last, its prompt need not.
-    promptText: () => (text ??= { value: promptTextOf(request) }).value,
-  };
+/** A request as routers see it. */
+export class PendingModelRequest implements PendingRequest {
+  readonly requestId: string;
+  readonly modelId: string;
+  readonly multiplexedModelId: string | undefined;
+  readonly sessionId: string | undefined;
+  readonly attempt: number;
+  readonly triedReplicaIds: ReadonlySet<string>;
+  readonly #request: ModelRequest;
+  /** Read once for all steps of one choice, and forgotten with it: a stream may last, its prompt need not. */
+  #text: { readonly value: string | undefined } | undefined;
+
+  constructor(
+    request: ModelRequest,
+    attempt: number,
+    triedReplicaIds: ReadonlySet<string>,
+    adapterId?: string,
+  ) {
+    this.requestId = request.requestId;
+    this.modelId = request.modelId;
+    this.multiplexedModelId = adapterId;
+    this.sessionId = request.sessionId;
+    this.attempt = attempt;
+    this.triedReplicaIds = triedReplicaIds;
+    this.#request = request;
+  }
+
+  promptText(): string | undefined {
+    this.#text ??= { value: promptTextOf(this.#request) };
+    return this.#text.value;
+  }
 }
 
 function promptTextOf(request: ModelRequest): string | undefined {

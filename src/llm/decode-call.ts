@@ -57,8 +57,9 @@ const maxHeldBytes = 1024 * 1024;
  */
 export class DecodeCall implements EngineResponseSink, ByteSource {
   readonly #init: DecodeCallInit;
-  readonly #monitor: EventStreamMonitor;
-  readonly #aligner = new EventAligner();
+  /** Both are there once the engine said that it answers with events. */
+  #monitor!: EventStreamMonitor;
+  #aligner!: EventAligner;
   readonly #watchdog: CallWatchdog;
   #state: State = "waiting";
   #status = 0;
@@ -77,7 +78,6 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
 
   constructor(init: DecodeCallInit) {
     this.#init = init;
-    this.#monitor = new EventStreamMonitor({ expectedChoices: init.expectedChoices });
     this.#watchdog = new CallWatchdog(init.clock, init.timeouts, init.origin, (error) => {
       this.#exchange?.abort(error);
     });
@@ -102,7 +102,8 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
 
   /** What came so far: the stream's events, and the engine's `usage` as it is. */
   get produced(): { readonly events: number; readonly usage: unknown } {
-    return { events: this.#monitor.eventCount, usage: this.#usage ?? this.#monitor.usage };
+    const monitor = this.#monitor as EventStreamMonitor | undefined;
+    return { events: monitor?.eventCount ?? 0, usage: this.#usage ?? monitor?.usage };
   }
 
   pipe(sink: ByteSink): void {
@@ -139,7 +140,13 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
       this.#exchange!.abort(new EngineStreamError(this.#init.origin, "malformed"));
       return;
     }
-    this.#state = isEvents ? "holding" : "buffering";
+    if (!isEvents) {
+      this.#state = "buffering";
+      return;
+    }
+    this.#monitor = new EventStreamMonitor({ expectedChoices: this.#init.expectedChoices });
+    this.#aligner = new EventAligner();
+    this.#state = "holding";
   }
 
   onData(chunk: Buffer): boolean {
@@ -212,7 +219,8 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     let body: Uint8Array;
     try {
       const { origin, expectedChoices } = this.#init;
-      const whole = Buffer.concat(this.#chunks, this.#size);
+      const [first] = this.#chunks;
+      const whole = this.#chunks.length === 1 ? (first as Buffer) : Buffer.concat(this.#chunks, this.#size);
       const onUsage = (usage: unknown): void => void (this.#usage = usage);
       body = completeAnswer(whole, origin, expectedChoices, onUsage, this.#init.promptDetails);
     } catch (error) {

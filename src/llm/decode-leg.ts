@@ -38,7 +38,7 @@ export interface DecodeLeg {
  * Sends the request; the lease is released when the engine is done with it, however that comes. Only when prefill,
  * running beside it, failed before the first token is the lease kept: its slot is good for another try.
  */
-export async function startDecode(leg: DecodeLeg): Promise<LLMResponse> {
+export function startDecode(leg: DecodeLeg): Promise<LLMResponse> {
   const { lease, request, clock, answering, recorder } = leg;
   const trace = recorder.leg("decode", lease, leg.requestId);
   const call = new DecodeCall({
@@ -74,11 +74,15 @@ export async function startDecode(leg: DecodeLeg): Promise<LLMResponse> {
       leg.onEnd?.(error);
     },
   });
-  const response = await call.open(
+  const opened = call.open(
     lease.replica.http,
     recorder.traced(legRequest(request, leg.requestId, leg.edits, "decode"), trace),
   );
   const interval = answering.streamBatchingIntervalMs;
-  if (response.kind === "complete" || interval === 0) return response;
-  return { kind: "stream", source: batchedSource(response.source, interval, clock) };
+  if (interval === 0) return opened;
+  return opened.then((response) =>
+    response.kind === "complete"
+      ? response
+      : { kind: "stream", source: batchedSource(response.source, interval, clock) },
+  );
 }

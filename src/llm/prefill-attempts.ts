@@ -3,7 +3,7 @@ import { EngineError } from "../errors/engine-error.ts";
 import { EngineResponseError } from "../errors/engine-response-error.ts";
 import { KvTransferError } from "../errors/kv-transfer-error.ts";
 import type { Replica, ReplicaLease } from "../replicas/replica.ts";
-import { onFailureRelease, pendingRequest } from "./answer-with-retries.ts";
+import { onFailureRelease, PendingModelRequest } from "./answer-with-retries.ts";
 import { outcomeOf } from "./call-outcome.ts";
 import type { DecodeOnlyReason } from "./disaggregation-decision.ts";
 import type { HandoffContext, RequestProgress } from "./handoff-context.ts";
@@ -36,12 +36,13 @@ export async function onSomePrefill<Result extends object>(
     if (!connector.decodeNeedsPrefill && !prefill.hasReplicaFor({ narrow, adapterId: required }))
       return "no_prefill";
     const acquired = prefill.acquire(
-      pendingRequest(request, failed.size, failed, adapterId),
+      new PendingModelRequest(request, failed.size, failed, adapterId),
       request.cancel,
       {
         avoid: failed,
-        narrow,
+        pairGroup: undefined,
         adapterId: required,
+        narrow,
         priority: request.priority,
       },
     );

@@ -1,7 +1,7 @@
 import type { EngineErrorOrigin } from "../errors/engine-error.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
 import type { Clock } from "../internal/clock.ts";
-import { callBuffered } from "../replicas/buffered-call.ts";
+import { callAndRead } from "../replicas/buffered-call.ts";
 import type { EngineHttpRequest } from "../replicas/endpoint-client.ts";
 import type { Replica } from "../replicas/replica.ts";
 import { engineErrorResponse } from "./engine-error-response.ts";
@@ -18,7 +18,7 @@ const maxPrefillBytesWithIds = 32 * 1024 * 1024;
  * @throws EngineResponseError for anything but a 200 with an answer; EngineTimeoutError, EngineConnectionError, or
  *   the token's error
  */
-export async function callPrefill(
+export function callPrefill(
   replica: Replica,
   request: EngineHttpRequest,
   options: {
@@ -29,17 +29,22 @@ export async function callPrefill(
     readonly withTokenIds?: boolean | undefined;
   },
 ): Promise<PrefillAnswer> {
+  const withTokenIds = options.withTokenIds === true;
   const origin: EngineErrorOrigin = { phase: "prefill", replica: replica.fullName };
-  const response = await callBuffered(replica.http, request, {
-    clock: options.clock,
-    cancel: options.cancel,
-    replica: replica.fullName,
-    timeoutMs: options.prefillTimeoutMs,
-    timeoutOption: "prefillTimeoutMs",
-    maxBytes: options.withTokenIds === true ? maxPrefillBytesWithIds : maxPrefillBytes,
-  });
-  if (response.status !== 200) {
-    throw engineErrorResponse(origin, response.status, response.headers, response.body);
-  }
-  return readPrefillAnswer(response.body, origin, options.withTokenIds === true);
+  return callAndRead(
+    replica.http,
+    request,
+    {
+      clock: options.clock,
+      cancel: options.cancel,
+      replica: replica.fullName,
+      timeoutMs: options.prefillTimeoutMs,
+      timeoutOption: "prefillTimeoutMs",
+      maxBytes: withTokenIds ? maxPrefillBytesWithIds : maxPrefillBytes,
+    },
+    ({ status, headers, body }) => {
+      if (status !== 200) throw engineErrorResponse(origin, status, headers, body);
+      return readPrefillAnswer(body, origin, withTokenIds);
+    },
+  );
 }

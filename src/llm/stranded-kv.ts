@@ -7,7 +7,7 @@ import { RawJson } from "../protocol/raw-json.ts";
 import { callBuffered } from "../replicas/buffered-call.ts";
 import type { ReplicaLease } from "../replicas/replica.ts";
 import type { DeploymentHandle, LeaseConstraints } from "../serve/deployment-handle.ts";
-import { pendingRequest } from "./answer-with-retries.ts";
+import { PendingModelRequest } from "./answer-with-retries.ts";
 import type { KvHold } from "./kv-holds.ts";
 import { legRequest } from "./leg-request.ts";
 import type { LLMRequest } from "./llm-request.ts";
@@ -78,7 +78,7 @@ export class StrandedKv {
     const cancel = new CancelToken();
     try {
       const acquired = this.#decode.acquire(
-        pendingRequest(request, 0, avoid, adapterId),
+        new PendingModelRequest(request, 0, avoid, adapterId),
         cancel,
         constraints,
       );

@@ -41,18 +41,38 @@ export function callBuffered(
   request: EngineHttpRequest,
   options: BufferedCallOptions,
 ): Promise<BufferedResponse> {
+  return callAndRead(client, request, options, asItIs);
+}
+
+/**
+ * The same, for who needs not the answer but what it says: a call in every request has no promise to spare for what
+ * lies between.
+ *
+ * @param read what it throws is what the promise rejects with
+ */
+export function callAndRead<Result>(
+  client: EndpointClient,
+  request: EngineHttpRequest,
+  options: BufferedCallOptions,
+  read: (response: BufferedResponse) => Result,
+): Promise<Result> {
   return new Promise((resolve, reject) => {
     const origin = { phase: request.phase, replica: options.replica };
-    const sink = new BufferingSink(origin, options, resolve, reject);
+    const sink = new BufferingSink(origin, options, read, resolve, reject);
     sink.start(client.dispatch(request, sink));
   });
 }
 
-class BufferingSink implements EngineResponseSink {
+function asItIs(response: BufferedResponse): BufferedResponse {
+  return response;
+}
+
+class BufferingSink<Result> implements EngineResponseSink {
   readonly #origin: EngineErrorOrigin;
   readonly #options: BufferedCallOptions;
-  readonly #resolve: (response: BufferedResponse) => void;
-  readonly #reject: (error: ServeLLMError) => void;
+  readonly #read: (response: BufferedResponse) => Result;
+  readonly #resolve: (result: Result) => void;
+  readonly #reject: (error: unknown) => void;
   readonly #chunks: Buffer[] = [];
   #size = 0;
   #status = 0;
@@ -64,11 +84,13 @@ class BufferingSink implements EngineResponseSink {
   constructor(
     origin: EngineErrorOrigin,
     options: BufferedCallOptions,
-    resolve: (response: BufferedResponse) => void,
-    reject: (error: ServeLLMError) => void,
+    read: (response: BufferedResponse) => Result,
+    resolve: (result: Result) => void,
+    reject: (error: unknown) => void,
   ) {
     this.#origin = origin;
     this.#options = options;
+    this.#read = read;
     this.#resolve = resolve;
     this.#reject = reject;
   }
@@ -103,7 +125,11 @@ class BufferingSink implements EngineResponseSink {
   onEnd(): void {
     this.#settle();
     const body = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks, this.#size);
-    this.#resolve({ status: this.#status, headers: this.#headers!, body });
+    try {
+      this.#resolve(this.#read({ status: this.#status, headers: this.#headers!, body }));
+    } catch (error) {
+      this.#reject(error);
+    }
   }
 
   onError(error: ServeLLMError): void {

@@ -30,15 +30,16 @@ export interface PrefillResponse {
 /**
  * How a leg's request differs from the client's. Everything not named goes out byte for byte as it came.
  *
- * Values in `set` are JSON values or {@link RawJson} to be copied verbatim.
+ * Values in `set` are JSON values or {@link RawJson} to be copied verbatim. Of what is the same for every request,
+ * connectors make one object of edits, with its values encoded once; never change one that was given out.
  */
 export interface RequestEdits {
-  readonly set?: Readonly<Record<string, unknown>>;
-  readonly remove?: readonly string[];
+  readonly set?: Readonly<Record<string, unknown>> | undefined;
+  readonly remove?: readonly string[] | undefined;
   /** Headers to add, lower-case names. */
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Replaces the shared request id of this leg, for connectors that carry addresses in it. */
-  readonly requestId?: string;
+  readonly requestId?: string | undefined;
 }
 
 /**

@@ -30,7 +30,7 @@ export class MooncakeConnector implements KvConnector {
           transfer_id: transferId(request),
         },
       },
-      ...(hasRank ? { headers: { "x-data-parallel-rank": String(peerInteger(peer, "dp_rank", 0)) } } : {}),
+      headers: hasRank ? { "x-data-parallel-rank": String(peerInteger(peer, "dp_rank", 0)) } : undefined,
     });
   }
 

@@ -79,12 +79,11 @@ export class PrefillRequest {
 
 /** Adds edits of one request to the constant ones. */
 export function withEdits(base: RequestEdits, more: RequestEdits): RequestEdits {
-  const removed = more.remove === undefined ? base.remove : [...(base.remove ?? []), ...more.remove];
   return {
-    ...base,
-    ...more,
-    set: { ...base.set, ...more.set },
-    ...(removed === undefined ? {} : { remove: removed }),
+    set: more.set === undefined ? base.set : { ...base.set, ...more.set },
+    remove: more.remove === undefined ? base.remove : [...(base.remove ?? []), ...more.remove],
+    headers: more.headers ?? base.headers,
+    requestId: more.requestId ?? base.requestId,
   };
 }
 

@@ -9,12 +9,19 @@ const roundConstants = /* @__PURE__ */ Int32Array.from([
   0xc67178f2,
 ]);
 
+const initialState = /* @__PURE__ */ Int32Array.from([
+  0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
+]);
+const encoder = /* @__PURE__ */ new TextEncoder();
+/** The words of the block that is being worked on. */
+const schedule = /* @__PURE__ */ new Int32Array(64);
+
 /**
  * SHA-256 of a text's UTF-8, as 64 lower-case hexadecimal digits. Written out because this folder is pure
  * (`node:crypto` is not) and must give what Ray's `hashlib.sha256` gives.
  */
 export function sha256Hex(text: string): string {
-  const message = new TextEncoder().encode(text);
+  const message = encoder.encode(text);
   const padded = new Uint8Array((((message.length + 8) >> 6) + 1) << 6);
   padded.set(message);
   padded[message.length] = 0x80;
@@ -22,37 +29,31 @@ export function sha256Hex(text: string): string {
   view.setUint32(padded.length - 8, Math.floor(message.length / 0x2000_0000));
   view.setUint32(padded.length - 4, (message.length << 3) >>> 0);
 
-  const state = Int32Array.from([
-    0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
-  ]);
-  const schedule = new Int32Array(64);
-  for (let offset = 0; offset < padded.length; offset += 64) compress(state, schedule, view, offset);
-  return Array.from(state, (word) => (word >>> 0).toString(16).padStart(8, "0")).join("");
+  const state = initialState.slice();
+  for (let offset = 0; offset < padded.length; offset += 64) compress(state, view, offset);
+  let digest = "";
+  for (let i = 0; i < state.length; i += 1)
+    digest += ((state[i] as number) >>> 0).toString(16).padStart(8, "0");
+  return digest;
 }
 
-function compress(state: Int32Array, w: Int32Array, view: DataView, offset: number): void {
-  for (let i = 0; i < 16; i += 1) w[i] = view.getInt32(offset + i * 4);
-  for (let i = 16; i < 64; i += 1) {
-    const early = at(w, i - 15);
-    const late = at(w, i - 2);
-    const s0 = rotate(early, 7) ^ rotate(early, 18) ^ (early >>> 3);
-    const s1 = rotate(late, 17) ^ rotate(late, 19) ^ (late >>> 10);
-    w[i] = at(w, i - 16) + s0 + at(w, i - 7) + s1;
-  }
-  let [a, b, c, d, e, f, g, h] = state as unknown as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
+// Every leg of a request with an addressed id comes here: no iterators, and no more calls than are inlined.
+function compress(state: Int32Array, view: DataView, offset: number): void {
+  expand(view, offset);
+  const w = schedule;
+  const k = roundConstants;
+  let a = state[0] as number;
+  let b = state[1] as number;
+  let c = state[2] as number;
+  let d = state[3] as number;
+  let e = state[4] as number;
+  let f = state[5] as number;
+  let g = state[6] as number;
+  let h = state[7] as number;
   for (let i = 0; i < 64; i += 1) {
     const s1 = rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25);
     const choice = (e & f) ^ (~e & g);
-    const t1 = (h + s1 + choice + at(roundConstants, i) + at(w, i)) | 0;
+    const t1 = (h + s1 + choice + (k[i] as number) + (w[i] as number)) | 0;
     const s0 = rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22);
     const majority = (a & b) ^ (a & c) ^ (b & c);
     h = g;
@@ -64,15 +65,29 @@ function compress(state: Int32Array, w: Int32Array, view: DataView, offset: numb
     b = a;
     a = (t1 + s0 + majority) | 0;
   }
-  [a, b, c, d, e, f, g, h].forEach((word, i) => {
-    state[i] = at(state, i) + word;
-  });
+  state[0] = (state[0] as number) + a;
+  state[1] = (state[1] as number) + b;
+  state[2] = (state[2] as number) + c;
+  state[3] = (state[3] as number) + d;
+  state[4] = (state[4] as number) + e;
+  state[5] = (state[5] as number) + f;
+  state[6] = (state[6] as number) + g;
+  state[7] = (state[7] as number) + h;
+}
+
+/** Fills the schedule from the block at this offset. */
+function expand(view: DataView, offset: number): void {
+  const w = schedule;
+  for (let i = 0; i < 16; i += 1) w[i] = view.getInt32(offset + i * 4);
+  for (let i = 16; i < 64; i += 1) {
+    const early = w[i - 15] as number;
+    const late = w[i - 2] as number;
+    const s0 = rotate(early, 7) ^ rotate(early, 18) ^ (early >>> 3);
+    const s1 = rotate(late, 17) ^ rotate(late, 19) ^ (late >>> 10);
+    w[i] = ((w[i - 16] as number) + s0 + (w[i - 7] as number) + s1) | 0;
+  }
 }
 
 function rotate(word: number, bits: number): number {
   return (word >>> bits) | (word << (32 - bits));
-}
-
-function at(words: Int32Array, index: number): number {
-  return words[index] as number;
 }

@@ -76,6 +76,80 @@ describe("A streamed answer", () => {
     expect(bodyOf(message)).toBe("0\r\n\r\n");
   });
 
+  it("has a chunk alone in its turn sent at once, between what waits", async () => {
+    let atOnce = 0;
+    const message = await received((response) => {
+      piped((sink) => {
+        sink.write(Buffer.from("a"), "a");
+        setImmediate(() => {
+          const before = response.socket!.bytesWritten;
+          sink.write(Buffer.from("é"), "\u00c3\u00a9");
+          atOnce = response.socket!.bytesWritten - before;
+          sink.write(Buffer.from("c"));
+          sink.write(Buffer.from("d"), "d");
+          sink.end();
+        });
+      })(response);
+    });
+    expect(atOnce).toBe("2\r\n..\r\n".length);
+    expect(bodyOf(message)).toBe("1\r\na\r\n2\r\né\r\n2\r\ncd\r\n0\r\n\r\n");
+  });
+
+  it("asks for no more while its socket is full, and then for more", async () => {
+    const text = "x".repeat(4096);
+    let written = 0;
+    let resumed = 0;
+    const message = await received((response) => {
+      const source = {
+        pipe: () => undefined,
+        resume: () => {
+          resumed += 1;
+          sink.end();
+        },
+      };
+      const sink = new ResponseSink(source, response, undefined);
+      setImmediate(() => {
+        response.socket!.cork();
+        do written += text.length;
+        while (sink.write(Buffer.from(text), text));
+        expect(sink.write(Buffer.from("y"), "y")).toBe(false);
+        response.socket!.uncork();
+      });
+    });
+    expect(resumed).toBe(1);
+    expect(bodyOf(message).replaceAll(/[^xy]/g, "")).toBe(`${"x".repeat(written)}y`);
+  });
+
+  it("waits for the answer before it on the same connection", async () => {
+    const late: ServerResponse[] = [];
+    const server = createServer((_request, response) => {
+      late.push(response);
+      if (late.length < 2) return;
+      const source = { pipe: () => undefined, resume: () => undefined };
+      const sink = new ResponseSink(source, response, undefined);
+      sink.write(Buffer.from("2"), "2");
+      setImmediate(() => {
+        sink.write(Buffer.from("3"), "3");
+        late[0]!.end("1");
+        setImmediate(() => {
+          sink.write(Buffer.from("4"), "4");
+          sink.write(Buffer.from("5"));
+          sink.end();
+        });
+      });
+    });
+    closers.push(() => server.close());
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    const socket = connect((server.address() as AddressInfo).port, "127.0.0.1");
+    socket.write("GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    let message = "";
+    socket.on("data", (chunk: Buffer) => (message += chunk.toString()));
+    await once(socket, "close");
+    const [, first, second] = message.split("HTTP/1.1 200 OK");
+    expect(bodyOf(first!)).toBe("1");
+    expect(bodyOf(second!)).toBe("1\r\n2\r\n1\r\n3\r\n2\r\n45\r\n0\r\n\r\n");
+  });
+
   it("is not framed for HTTP/1.0", async () => {
     const message = await received(
       piped((sink) => {
@@ -96,7 +170,7 @@ describe("A streamed answer", () => {
         return write(chunk);
       }) as ServerResponse["write"];
       piped((sink) => {
-        sink.write(Buffer.from("ab"));
+        sink.write(Buffer.from("ab"), "ab");
         sink.end();
       })(response);
     });

@@ -1,4 +1,5 @@
 import { ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { ByteSink, ByteSource } from "../internal/byte-stream.ts";
 import type { HttpResponse } from "./http-exchange.ts";
@@ -24,13 +25,16 @@ export function sendWhole(response: ServerResponse, body: Uint8Array | undefined
  * Writes a streamed answer to a client of node:http: what comes within one turn goes out in one write.
  *
  * Where nobody wraps the response, a chunk is framed here (its length, the bytes, a line break): node:http would hand
- * four pieces to the socket for every token.
+ * four pieces to the socket for every token. What is known to be all of its turn then goes to the socket itself, past
+ * the corks and queues that a response has for a beginning.
  */
 export class ResponseSink implements ByteSink {
   readonly #source: ByteSource;
   readonly #response: ServerResponse;
   readonly #lastWords: HttpResponse["lastWords"];
   readonly #frames: boolean;
+  /** Once the headers are out and chunks are framed here. */
+  #socket: Socket | null = null;
   #chunks: Uint8Array[] = [];
   #scheduled = false;
   #ending = false;
@@ -45,10 +49,12 @@ export class ResponseSink implements ByteSink {
     this.#schedule();
   }
 
-  write(chunk: Uint8Array): boolean {
+  write(chunk: Uint8Array, latin1?: string): boolean {
     if (this.#response.destroyed) return true;
-    this.#chunks.push(chunk);
-    this.#schedule();
+    if (latin1 === undefined || !this.#writeToSocket(latin1)) {
+      this.#chunks.push(chunk);
+      this.#schedule();
+    }
     return !this.#full;
   }
 
@@ -71,6 +77,18 @@ export class ResponseSink implements ByteSink {
     response.setTimeout(lastWordsTimeoutMs, () => response.destroy());
   }
 
+  /** False where it has to go through the response. */
+  #writeToSocket(latin1: string): boolean {
+    const socket = this.#socket;
+    if (socket === null || this.#scheduled || latin1.length > stringBelowBytes || !socket.writable)
+      return false;
+    if (socket.write(framedText(latin1, ""), "latin1") || this.#full) return true;
+    this.#full = true;
+    // The response hears of it only when the write was its own.
+    socket.once("drain", () => this.#onDrain());
+    return true;
+  }
+
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -84,6 +102,7 @@ export class ResponseSink implements ByteSink {
     if (response.destroyed) return;
     this.#send();
     if (this.#ending) response.end();
+    else if (this.#frames) this.#socket = response.socket;
   }
 
   #send(onSent?: () => void): void {
@@ -110,7 +129,8 @@ export class ResponseSink implements ByteSink {
   #onDrain(): void {
     if (!this.#full) return;
     this.#full = false;
-    this.#source.resume();
+    // A socket may drain after the answer.
+    if (!this.#ending) this.#source.resume();
   }
 }
 
@@ -136,9 +156,14 @@ function isWrapped(response: ServerResponse): boolean {
 
 /** One chunk of `transfer-encoding: chunked`, and what comes after it. */
 function framed(bytes: Uint8Array, after: string): string | Buffer {
-  const length = `${bytes.byteLength.toString(16)}\r\n`;
-  if (bytes.byteLength <= stringBelowBytes) return `${length}${latin1(bytes)}\r\n${after}`;
-  return Buffer.concat([Buffer.from(length), bytes, Buffer.from(`\r\n${after}`)]);
+  if (bytes.byteLength <= stringBelowBytes) return framedText(latin1(bytes), after);
+  const length = Buffer.from(`${bytes.byteLength.toString(16)}\r\n`);
+  return Buffer.concat([length, bytes, Buffer.from(`\r\n${after}`)]);
+}
+
+/** {@link framed}, with each byte as one character. */
+function framedText(text: string, after: string): string {
+  return `${text.length.toString(16)}\r\n${text}\r\n${after}`;
 }
 
 /** Without the corks node:http would wait for the next tick, to see whether there is more. */

@@ -2,8 +2,12 @@ import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 
 /** Where relayed bytes go. After `end` or `fail` nothing more is called. */
 export interface ByteSink {
-  /** @returns false when full: the source pauses until {@link ByteSource.resume} */
-  write(chunk: Uint8Array): boolean;
+  /**
+   * @param latin1 the same bytes, each as one character, from a source that has them so and nothing more in this turn:
+   *   who gathers what comes need not wait
+   * @returns false when full: the source pauses until {@link ByteSource.resume}
+   */
+  write(chunk: Uint8Array, latin1?: string): boolean;
   end(): void;
   /** The stream broke: it must not look complete to whoever reads it. */
   fail(error: ServeLLMError): void;

@@ -235,9 +235,10 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
 
   /** Sends on what is only more of the answer, with a glance at it. False when it has to go the long way. */
   #passOrdinary(chunk: Buffer): boolean {
-    if (!this.#aligner.betweenEvents || !this.#monitor.pushOrdinary(chunk.toString("latin1"))) return false;
+    const text = chunk.toString("latin1");
+    if (!this.#aligner.betweenEvents || !this.#monitor.pushOrdinary(text)) return false;
     if (!this.#paused) this.#watchdog.refresh();
-    this.#send(chunk);
+    this.#send(chunk, text);
     return true;
   }
 
@@ -266,9 +267,9 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     if (events.length > 0) this.#send(scrubEvents(events, this.#init.promptDetails));
   }
 
-  #send(clean: Uint8Array): void {
+  #send(clean: Uint8Array, latin1?: string): void {
     if (this.#state === "flowing" && this.#sink !== undefined) {
-      this.#write(clean);
+      this.#write(clean, latin1);
       return;
     }
     this.#chunks.push(clean);
@@ -290,8 +291,8 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     this.#resolve({ kind: "stream", source: this });
   }
 
-  #write(chunk: Uint8Array): void {
-    if (this.#sink!.write(chunk) || this.#paused) return;
+  #write(chunk: Uint8Array, latin1?: string): void {
+    if (this.#sink!.write(chunk, latin1) || this.#paused) return;
     this.#paused = true;
     if (this.#state === "flowing") this.#watchdog.awaitClient();
     else this.#watchdog.stop();

@@ -1,5 +1,4 @@
 import type { JsonObjectIndex } from "./json-object-index.ts";
-import type { JsonMember } from "./json-scanner.ts";
 import { RawJson } from "./raw-json.ts";
 
 /** Changes to the top level of a JSON object. A key that is both set and removed is set. */
@@ -10,12 +9,16 @@ export interface JsonEdits {
   readonly remove?: readonly string[] | undefined;
 }
 
-const encoder = new TextEncoder();
+/** Below this many bytes the result is one piece: that costs less than to keep and to send several. */
+const onePieceBelow = 128 * 1024;
+/** Up to here a loop costs less than a call. */
+const shortPart = 16;
+const nothing: Readonly<Record<string, unknown>> = Object.freeze({});
 
 /**
- * The object with the edits applied, as parts to be sent one after the other: views of the original bytes and
- * the few new ones. What is not edited stays byte for byte as it came: 64-bit integers, number formats,
- * whitespace, order, duplicates.
+ * The object with the edits applied: one piece when it is small, else parts to be sent one after the other, views of the
+ * original bytes and the few new ones. What is not edited stays byte for byte as it came: 64-bit integers, number
+ * formats, whitespace, order, duplicates.
  *
  * A key in `set` that exists is replaced where it last stands (earlier duplicates go); a new one is appended.
  *
@@ -23,108 +26,106 @@ const encoder = new TextEncoder();
  */
 export function spliceJsonObject(index: JsonObjectIndex, edits: JsonEdits): readonly Uint8Array[] {
   const { bytes, members } = index;
-  const set = edits.set ?? {};
+  const set = edits.set ?? nothing;
   const setKeys = Object.keys(set);
   const removed = edits.remove ?? [];
-  if (setKeys.length === 0 && removed.length === 0) return [bytes];
-
-  const fateOf = (member: JsonMember): MemberFate => {
+  const output = new SplicedText(bytes);
+  let replaced = 0;
+  // Where the members begin that go, of those up to here; -1 for none.
+  let goneFrom = -1;
+  let keptEnd = -1;
+  for (const member of members) {
+    const { key } = member;
+    const isSet = setKeys.includes(key);
     // The last duplicate is the one that counts.
-    if (setKeys.includes(member.key)) return index.isLast(member) ? "replace" : "drop";
-    return removed.includes(member.key) ? "drop" : "keep";
-  };
-  let lastKept = members.length - 1;
-  while (lastKept >= 0 && fateOf(members[lastKept] as JsonMember) === "drop") lastKept -= 1;
-
-  const output = new PartList(bytes);
-  for (let position = 0; position <= lastKept; position += 1) {
-    const member = members[position] as JsonMember;
-    const fate = fateOf(member);
-    if (fate === "replace") {
-      output.copyUntil(member.valueStart);
-      output.addValue(member.key, set[member.key]);
-      output.skipTo(member.valueEnd);
-    } else if (fate === "drop") {
-      // A kept member follows: what lies up to it, comma included, goes with this one.
-      output.copyUntil(member.memberStart);
-      output.skipTo((members[position + 1] as JsonMember).memberStart);
+    if (isSet ? !index.isLast(member) : removed.includes(key)) {
+      if (goneFrom < 0) goneFrom = member.memberStart;
+      continue;
     }
+    if (goneFrom >= 0) {
+      // The comma before this member goes, too.
+      output.skip(goneFrom, member.memberStart);
+      goneFrom = -1;
+    }
+    if (isSet) {
+      output.skip(member.valueStart, member.valueEnd);
+      output.add(valueBytes(key, set[key]));
+      replaced += 1;
+    }
+    keptEnd = member.valueEnd;
   }
-
-  const added = setKeys.filter((key) => !index.has(key));
-  if (lastKept < members.length - 1 || added.length > 0) {
-    const lastMember = members[members.length - 1];
-    output.copyUntil(lastKept < 0 ? index.openOffset + 1 : (members[lastKept] as JsonMember).valueEnd);
-    let separator = lastKept < 0 ? "" : ",";
-    for (const key of added) {
-      output.addText(`${separator}${JSON.stringify(key)}:`);
-      output.addValue(key, set[key]);
-      separator = ",";
-    }
+  if (goneFrom >= 0 || replaced < setKeys.length) {
     // Whitespace before the brace stays where a member stays, and goes with the last one.
-    output.skipTo(lastKept < 0 || lastMember === undefined ? index.closeOffset : lastMember.valueEnd);
+    if (keptEnd < 0) output.skip(index.openOffset + 1, index.closeOffset);
+    else output.skip(keptEnd, members[members.length - 1]!.valueEnd);
+    let isFirst = keptEnd < 0;
+    for (const key of setKeys) {
+      if (index.has(key)) continue;
+      output.add(isFirst ? keyBytes(key).subarray(1) : keyBytes(key));
+      output.add(valueBytes(key, set[key]));
+      isFirst = false;
+    }
   }
-  output.copyUntil(bytes.length);
   return output.finish();
 }
 
-/** Length of all parts together, in bytes. */
-export function byteLength(parts: readonly Uint8Array[]): number {
-  let total = 0;
-  for (const part of parts) total += part.byteLength;
-  return total;
-}
-
-type MemberFate = "keep" | "replace" | "drop";
-
-/** Collects parts: runs of the original as views, new text encoded once for each run of it. */
-class PartList {
+/** Collects what a text consists of: runs of the original and new pieces. */
+class SplicedText {
   readonly #source: Uint8Array;
   readonly #parts: Uint8Array[] = [];
+  #size = 0;
   #cursor = 0;
-  #text = "";
 
   constructor(source: Uint8Array) {
     this.#source = source;
   }
 
-  copyUntil(end: number): void {
-    if (end > this.#cursor) this.#push(this.#source.subarray(this.#cursor, end));
-    this.#cursor = end;
+  /** Takes the original up to `from`, and goes on with it at `to`. */
+  skip(from: number, to: number): void {
+    if (from > this.#cursor) this.add(this.#source.subarray(this.#cursor, from));
+    this.#cursor = to;
   }
 
-  skipTo(position: number): void {
-    this.#cursor = position;
-  }
-
-  addText(text: string): void {
-    this.#text += text;
-  }
-
-  addValue(key: string, value: unknown): void {
-    if (value instanceof RawJson) {
-      this.#push(value.bytes);
-      return;
-    }
-    const text = JSON.stringify(value) as string | undefined;
-    if (text === undefined)
-      throw new TypeError(`Cannot set "${key}": expected a JSON value, got ${typeof value}.`);
-    this.#text += text;
+  add(part: Uint8Array): void {
+    this.#parts.push(part);
+    this.#size += part.length;
   }
 
   finish(): readonly Uint8Array[] {
-    this.#flushText();
-    return this.#parts;
+    const { length } = this.#source;
+    if (this.#cursor === 0) return [this.#source];
+    this.skip(length, length);
+    return this.#size < onePieceBelow ? [joined(this.#parts, this.#size)] : this.#parts;
   }
+}
 
-  #push(part: Uint8Array): void {
-    this.#flushText();
-    this.#parts.push(part);
+function joined(parts: readonly Uint8Array[], size: number): Buffer {
+  const whole = Buffer.allocUnsafe(size);
+  let position = 0;
+  for (const part of parts) {
+    if (part.length > shortPart) whole.set(part, position);
+    else for (let index = 0; index < part.length; index += 1) whole[position + index] = part[index] as number;
+    position += part.length;
   }
+  return whole;
+}
 
-  #flushText(): void {
-    if (this.#text === "") return;
-    this.#parts.push(encoder.encode(this.#text));
-    this.#text = "";
-  }
+function valueBytes(key: string, value: unknown): Uint8Array {
+  if (value instanceof RawJson) return value.bytes;
+  const text = JSON.stringify(value) as string | undefined;
+  if (text !== undefined) return Buffer.from(text);
+  throw new TypeError(`Cannot set "${key}": expected a JSON value, got ${typeof value}.`);
+}
+
+/** The keys that are set are few, and the same for every request. */
+const knownKeys = new Map<string, Buffer>();
+const mostKnownKeys = 256;
+
+/** A comma, the key and its colon. */
+function keyBytes(key: string): Buffer {
+  const known = knownKeys.get(key);
+  if (known !== undefined) return known;
+  const bytes = Buffer.from(`,${JSON.stringify(key)}:`);
+  if (knownKeys.size < mostKnownKeys) knownKeys.set(key, bytes);
+  return bytes;
 }

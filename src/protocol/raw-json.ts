@@ -1,5 +1,4 @@
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
 
 /**
  * JSON text kept exactly as it came.
@@ -36,6 +35,7 @@ export class RawJson {
   }
 
   toString(): string {
-    return decoder.decode(this.#text);
+    const { buffer, byteOffset, byteLength } = this.#text;
+    return Buffer.from(buffer, byteOffset, byteLength).toString();
   }
 }

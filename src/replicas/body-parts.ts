@@ -10,5 +10,7 @@ export function sizeOfParts(parts: readonly Uint8Array[]): number {
 
 /** A small body in one piece, a large one as it is. */
 export function joinSmallParts(parts: readonly Uint8Array[]): Buffer | readonly Uint8Array[] {
-  return sizeOfParts(parts) < joinBelowBytes ? Buffer.concat(parts) : parts;
+  if (sizeOfParts(parts) >= joinBelowBytes) return parts;
+  const only = parts.length === 1 ? parts[0] : undefined;
+  return Buffer.isBuffer(only) ? only : Buffer.concat(parts);
 }

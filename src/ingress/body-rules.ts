@@ -1,8 +1,10 @@
 import {
   arrayOf,
+  type FieldRule,
   type FieldRules,
   integer,
   objectOf,
+  objectOr,
   objectWith,
   ofKind,
   optional,
@@ -31,6 +33,9 @@ export interface FormRules {
   readonly flags: readonly string[];
 }
 
+/** Rules as they are written down. */
+type NamedRules = Readonly<Record<string, FieldRule>>;
+
 const text = ofKind(["string"]);
 const optionalText = optional(text);
 const flag = optional(ofKind(["boolean"]));
@@ -40,15 +45,15 @@ const list = optional(ofKind(["array"]));
 const optionalInteger = optional(integer());
 
 /** Fields that this library reads, whatever the route. */
-const common: FieldRules = { model: optionalText, stream: flag, priority: optionalInteger };
+const common: NamedRules = { model: optionalText, stream: flag, priority: optionalInteger };
 
 /**
  * Fields we act on or that clients most often get wrong. Strict where pydantic is lax: `"true"` for `stream` would
  * make the engine stream without us knowing.
  */
-const generation: FieldRules = {
+const generation: NamedRules = {
   ...common,
-  stream_options: optional(objectWith({ include_usage: flag, continuous_usage_stats: flag })),
+  stream_options: optional(objectOfFields({ include_usage: flag, continuous_usage_stats: flag })),
   n: optionalInteger,
   max_tokens: optionalInteger,
   min_tokens: optionalInteger,
@@ -71,7 +76,7 @@ const generation: FieldRules = {
   truncate_prompt_tokens: optional(integer(-1)),
 };
 
-const message = objectWith({
+const message = objectOfFields({
   role: text,
   content: optional(ofKind(["string", "array"])),
   tool_calls: list,
@@ -82,8 +87,17 @@ const dimensions = optional(integer(1));
 const encodingFormat = optional(word("float", "base64", "bytes", "bytes_only"));
 const messages = arrayOf(message);
 
-function json(required: RequiredFields, fields: FieldRules): JsonRules {
-  return { kind: "json", required, fields };
+function json(required: RequiredFields, fields: NamedRules): JsonRules {
+  return { kind: "json", required, fields: byName(fields) };
+}
+
+function objectOfFields(fields: NamedRules): FieldRule {
+  return objectWith(byName(fields));
+}
+
+/** The names of fields come from clients: a Map has none of its own. */
+function byName(rules: NamedRules): FieldRules {
+  return new Map(Object.entries(rules));
 }
 
 /** Bodies of the JSON routes. */
@@ -93,9 +107,7 @@ export const jsonRules = {
     messages,
     max_completion_tokens: optionalInteger,
     tools: list,
-    tool_choice: optional((field, path) =>
-      field.kind === "object" ? [] : word("none", "auto", "required")(field, path),
-    ),
+    tool_choice: optional(objectOr(word("none", "auto", "required"))),
     response_format: object,
     logprobs: flag,
     top_logprobs: optionalInteger,

@@ -40,7 +40,13 @@ export function parseGenerationBody(
   const choices = expectedChoicesOf(parsed.body, method);
   checkLimits(parsed.body, choices, limits);
   media?.check(parsed.body);
-  return { ...parsed, expectedChoices: choices };
+  return {
+    body: parsed.body,
+    model: parsed.model,
+    stream: parsed.stream,
+    priority: parsed.priority,
+    expectedChoices: choices,
+  };
 }
 
 function checkLimits(body: JsonObjectIndex, choices: number, limits: RequestLimits): void {

@@ -95,6 +95,17 @@ it("finds the member that JSON.parse takes, however its key is written", () => {
   expect([element("[1]").member("a"), element('"a"').member("a")]).toEqual([undefined, undefined]);
 });
 
+it("goes from one element or member to the next", () => {
+  const object = element('{ "a" : [1 , {"b":2}, []] , "\\u0063" : {} }');
+  const list = object.first();
+  expect([list?.key, list?.next()?.key, list?.next()?.next()]).toEqual(["a", "c", undefined]);
+  expect(list?.next()?.first()).toBeUndefined();
+  const one = list?.first();
+  expect([one?.key, one?.value(), one?.first(), one?.next()?.value()]).toEqual(["", 1, undefined, { b: 2 }]);
+  expect([one?.next()?.next()?.first(), one?.next()?.next()?.next()]).toEqual([undefined, undefined]);
+  expect([object.key, object.next()]).toEqual(["key", undefined]);
+});
+
 it("ends when told to, and has nothing to say about other values", () => {
   const seen: number[] = [];
   element("[1,2,3]").eachElement((_element, index) => {

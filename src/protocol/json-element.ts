@@ -1,5 +1,6 @@
 import { type JsonKind, jsonKindOf } from "./json-kind.ts";
-import { decodeJsonString, isJsonString, parseJsonText } from "./json-text.ts";
+import { jsonKeyAt } from "./json-keys.ts";
+import { isJsonString, parseJsonText } from "./json-text.ts";
 
 const quote = 0x22;
 const comma = 0x2c;
@@ -22,11 +23,14 @@ export class JsonElement {
   readonly #text: ScannedJson;
   readonly #start: number;
   readonly #end: number;
+  /** Where the key of a member is; -1 for what is no member of an object. */
+  readonly #keyStart: number;
 
-  constructor(text: ScannedJson, start: number, end: number) {
+  constructor(text: ScannedJson, start: number, end: number, keyStart: number) {
     this.#text = text;
     this.#start = start;
     this.#end = end;
+    this.#keyStart = keyStart;
   }
 
   get kind(): JsonKind {
@@ -38,9 +42,32 @@ export class JsonElement {
     return this.#text.bytes.subarray(this.#start, this.#end);
   }
 
+  /** The key of a member, as parsed; of anything else the empty string. */
+  get key(): string {
+    const { bytes } = this.#text;
+    const start = this.#keyStart;
+    return start < 0 ? "" : jsonKeyAt(bytes, start, skipString(bytes, start));
+  }
+
   /** Parses it. */
   value(): unknown {
     return parseJsonText(this.#text.bytes, this.#start, this.#end);
+  }
+
+  /** The first element of an array, or member of an object; undefined when there is none, or it is neither. */
+  first(): JsonElement | undefined {
+    const { bytes } = this.#text;
+    const opener = bytes[this.#start];
+    if (opener !== openBracket && opener !== openBrace) return undefined;
+    return this.#neighbour(skipBlanks(bytes, this.#start + 1), opener === openBrace);
+  }
+
+  /** What follows it in its array or object, if anything does. */
+  next(): JsonElement | undefined {
+    const { bytes } = this.#text;
+    const position = skipBlanks(bytes, this.#end);
+    if (bytes[position] !== comma) return undefined;
+    return this.#neighbour(skipBlanks(bytes, position + 1), this.#keyStart >= 0);
   }
 
   /**
@@ -57,7 +84,8 @@ export class JsonElement {
       const keyEnd = skipString(bytes, position);
       const valueStart = skipColon(bytes, keyEnd);
       const valueEnd = skipValue(text, valueStart);
-      if (isJsonString(bytes, position, keyEnd, key)) found = new JsonElement(text, valueStart, valueEnd);
+      if (isJsonString(bytes, position, keyEnd, key))
+        found = new JsonElement(text, valueStart, valueEnd, position);
       position = skipComma(bytes, valueEnd);
     }
     return found;
@@ -69,13 +97,11 @@ export class JsonElement {
    * @param visit called for each element; `false` ends the walk
    */
   eachElement(visit: (element: JsonElement, index: number) => boolean | void): void {
-    const { bytes } = this.#text;
-    if (bytes[this.#start] !== openBracket) return;
-    let position = skipBlanks(bytes, this.#start + 1);
-    for (let index = 0; position < this.#end && bytes[position] !== closeBracket; index += 1) {
-      const end = skipValue(this.#text, position);
-      if (visit(new JsonElement(this.#text, position, end), index) === false) return;
-      position = skipComma(bytes, end);
+    if (this.#text.bytes[this.#start] !== openBracket) return;
+    let index = 0;
+    for (let element = this.first(); element !== undefined; element = element.next()) {
+      if (visit(element, index) === false) return;
+      index += 1;
     }
   }
 
@@ -85,17 +111,19 @@ export class JsonElement {
    * @param visit called for each member, with its key as parsed
    */
   eachMember(visit: (key: string, value: JsonElement) => void): void {
-    const { bytes } = this.#text;
-    if (bytes[this.#start] !== openBrace) return;
-    let position = skipBlanks(bytes, this.#start + 1);
-    while (position < this.#end && bytes[position] !== closeBrace) {
-      const keyEnd = skipString(bytes, position);
-      const key = decodeJsonString(bytes, position, keyEnd);
-      const valueStart = skipColon(bytes, keyEnd);
-      const end = skipValue(this.#text, valueStart);
-      visit(key, new JsonElement(this.#text, valueStart, end));
-      position = skipComma(bytes, end);
-    }
+    if (this.#text.bytes[this.#start] !== openBrace) return;
+    for (let member = this.first(); member !== undefined; member = member.next()) visit(member.key, member);
+  }
+
+  /** The element or member at this position, if it is one. */
+  #neighbour(position: number, isMember: boolean): JsonElement | undefined {
+    const text = this.#text;
+    const { bytes } = text;
+    const byte = bytes[position];
+    if (byte === closeBracket || byte === closeBrace) return undefined;
+    if (!isMember) return new JsonElement(text, position, skipValue(text, position), -1);
+    const start = skipColon(bytes, skipString(bytes, position));
+    return new JsonElement(text, start, skipValue(text, start), position);
   }
 }
 

@@ -65,7 +65,8 @@ export class JsonObjectIndex {
   /** The member's value, to look into without parsing it; the last duplicate wins. */
   element(key: string): JsonElement | undefined {
     const member = this.#find(key);
-    return member === undefined ? undefined : new JsonElement(this, member.valueStart, member.valueEnd);
+    if (member === undefined) return undefined;
+    return new JsonElement(this, member.valueStart, member.valueEnd, member.memberStart);
   }
 
   /** True when the key is there more than once, however each is escaped. */

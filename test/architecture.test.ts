@@ -47,7 +47,7 @@ const upwardExceptions: Readonly<Record<string, string>> = {
 const pureFolders = ["protocol", "routing", "kv-transfer"];
 const pureFiles = ["autoscaling/autoscaling-policy.ts"];
 
-const undiciImporters = ["replicas/endpoint-client.ts"];
+const undiciImporters = ["replicas/endpoint-client.ts", "replicas/endpoint-connections.ts"];
 const environmentReaders = ["config/environment.ts"];
 /** Folders that own time and randomness, or are no part of the library that runs in production. */
 const clockOwners = ["internal", "cli", "testing"];

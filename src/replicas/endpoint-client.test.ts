@@ -42,6 +42,31 @@ describe("connections", () => {
     await Promise.all(running);
   });
 
+  it("are taken up where they were used last, so that the others may grow old and close", async () => {
+    const { server, next } = await manualServer();
+    await using _server = server;
+    const client = makeClient(server.url);
+    const arrivals = new Map<string, { readonly port: number; readonly response: ServerResponse }>();
+    server.server.on("request", ({ socket, url }, response) =>
+      arrivals.set(url!, { port: socket.remotePort!, response }),
+    );
+    const running = [1, 2, 3].map((number) => answerOf(client, get(`/${number}`)));
+    while (arrivals.size < 3) await next();
+    for (const [index, answer] of running.entries()) {
+      arrivals.get(`/${index + 1}`)!.response.end();
+      await answer;
+      await turn();
+    }
+    for (const path of ["/4", "/5"]) {
+      const answer = answerOf(client, get(path));
+      (await next())[1].end();
+      await answer;
+      await turn();
+      expect(arrivals.get(path)!.port).toBe(arrivals.get("/3")!.port);
+    }
+    expect(server.connections).toBe(3);
+  });
+
   it("that the server closed while idle are not used again", async () => {
     const { server, next } = await manualServer();
     await using _server = server;

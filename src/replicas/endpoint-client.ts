@@ -1,9 +1,10 @@
-import { buildConnector, Pool, type Dispatcher } from "undici";
+import type { Dispatcher } from "undici";
 import type { ClientConfig } from "../config/client-config.ts";
 import type { Endpoint } from "../config/endpoint.ts";
 import { EngineConnectionError } from "../errors/engine-connection-error.ts";
 import type { EnginePhase } from "../errors/engine-error.ts";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
+import { EndpointConnections, type EngineConnection } from "./endpoint-connections.ts";
 import { EngineHeaders } from "./engine-headers.ts";
 import { CallsEndedError, toEngineError } from "./to-engine-error.ts";
 import { fixedHeaders } from "./fixed-headers.ts";
@@ -47,45 +48,8 @@ export interface EngineExchange {
   resume(): void;
 }
 
-/** vLLM's server closes idle connections after 5 s; ours must be gone before that. */
-const keepAliveMs = 4_000;
-
-/** Connections to one server, for all its clients: it closes them when the last has left. */
-export class EndpointConnections {
-  /** @internal */
-  readonly pool: Pool;
-  /** @internal */
-  readonly demand: ConnectionDemand = { requests: 0 };
-  /** @internal Clients that use it. */
-  users = 0;
-
-  constructor(url: string, client: ClientConfig) {
-    this.pool = new Pool(new URL(url).origin, {
-      connections: null,
-      pipelining: 1,
-      allowH2: false,
-      keepAliveTimeout: keepAliveMs,
-      keepAliveMaxTimeout: keepAliveMs,
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      connect: onDemand(
-        buildConnector({
-          timeout: client.connectTimeoutMs,
-          ...(client.tls === undefined ? {} : tlsOptions(client.tls)),
-        }),
-        this.demand,
-      ),
-    });
-  }
-
-  /** True when its last client has left. */
-  get unused(): boolean {
-    return this.users === 0;
-  }
-}
-
 /**
- * HTTP to one engine: the only place that imports undici.
+ * HTTP to one engine: with the connections it goes over, the only place that imports undici.
  *
  * undici's own 300 s header and body timeouts are switched off; every limit is ours and lives with the legs of a
  * request. HTTP/1.1 only, one request at a time on a connection, as many connections as there are requests: how
@@ -126,14 +90,16 @@ export class EndpointClient {
       this.#replica,
       this.#connectTimeoutMs,
       sink,
-      this.#connections.demand,
+      this.#connections,
       this.#calls,
     );
-    if (this.#left && this.#calls !== undefined) {
-      // The connections may still be open, for others.
+    // Of a client that has left, the connections may still be open, for others.
+    const connection = this.#left ? undefined : this.#connections.take();
+    if (connection === undefined) {
       call.onError(new Error("The client is closed."));
       return call;
     }
+    call.connection = connection;
     const body = request.body === undefined ? null : joinSmallParts(request.body);
     const headers = [...this.#fixedHeaders, ...request.headers];
     if (body !== null && !Buffer.isBuffer(body)) headers.push("content-length", String(sizeOfParts(body)));
@@ -143,17 +109,14 @@ export class EndpointClient {
       headers,
       body: body as Buffer | null,
     };
-    this.#connections.pool.dispatch(options, call);
+    connection.client.dispatch(options, call);
     call.dispatched = true;
     return call;
   }
 
   /** Closes idle connections at once and the others when their request is over; not those that others use. */
   async close(): Promise<void> {
-    if (!this.#leave()) return;
-    const { pool } = this.#connections;
-    // undici refuses to close what is being destroyed; waiting for that is what is meant.
-    await (pool.destroyed ? pool.destroy() : pool.close());
+    if (this.#leave()) await this.#connections.close();
   }
 
   /**
@@ -167,7 +130,7 @@ export class EndpointClient {
       call.abort(new EngineConnectionError(origin, { neverSent: false, reason }));
     }
     const error = reason === undefined ? null : new CallsEndedError(reason);
-    if (this.#leave()) await this.#connections.pool.destroy(error);
+    if (this.#leave()) await this.#connections.destroy(error);
   }
 
   /** True when nobody uses the connections any more. */
@@ -176,22 +139,6 @@ export class EndpointClient {
     this.#left = true;
     return this.#connections.unused;
   }
-}
-
-/** Requests that are not on a connection yet. */
-interface ConnectionDemand {
-  requests: number;
-}
-
-/**
- * Connects only while a request wants a connection. undici would open one in place of each that an abort destroyed,
- * and keep it idle: under a wave of cancelled requests that doubles the load on the engine's listener.
- */
-function onDemand(connector: buildConnector.connector, demand: ConnectionDemand): buildConnector.connector {
-  return (options, callback) => {
-    if (demand.requests > 0) connector(options, callback);
-    else queueMicrotask(() => callback(new Error("No request wants a connection."), null));
-  };
 }
 
 /** undici's raw-header handler: about 20 % cheaper than its newer controller interface. */
@@ -206,7 +153,9 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
   #aborted: ServeLLMError | undefined;
   /** False while undici's dispatch has not returned: a closed pool or an unusable argument is reported from within. */
   dispatched = false;
-  readonly #demand: ConnectionDemand;
+  /** What carries it; given back when undici is done with it. */
+  connection: EngineConnection | undefined;
+  readonly #connections: EndpointConnections;
   #wantsConnection = true;
   /** What the current read of the socket brought so far. */
   #read: Buffer | undefined;
@@ -219,15 +168,15 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
     replica: string,
     connectTimeoutMs: number,
     sink: EngineResponseSink,
-    demand: ConnectionDemand,
+    connections: EndpointConnections,
     calls: Set<DispatchHandler> | undefined,
   ) {
     this.phase = phase;
     this.#replica = replica;
     this.#connectTimeoutMs = connectTimeoutMs;
     this.#sink = sink;
-    this.#demand = demand;
-    demand.requests += 1;
+    this.#connections = connections;
+    connections.waiting += 1;
     this.#calls = calls;
     calls?.add(this);
   }
@@ -295,6 +244,7 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
     const sink = this.#sink;
     this.#endCall();
     sink?.onEnd();
+    this.#giveBack(true);
   }
 
   onError(error: Error): void {
@@ -305,6 +255,7 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
     }
     this.#endDemand();
     this.#deliverLast();
+    this.#giveBack(false);
     const sink = this.#sink;
     if (sink === undefined) return;
     this.#endCall();
@@ -328,17 +279,20 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
     this.#calls?.delete(this);
   }
 
+  #giveBack(usable: boolean): void {
+    const { connection } = this;
+    if (connection === undefined) return;
+    this.connection = undefined;
+    this.#connections.giveBack(connection, usable);
+  }
+
   #endDemand(): void {
     if (!this.#wantsConnection) return;
     this.#wantsConnection = false;
-    this.#demand.requests -= 1;
+    this.#connections.waiting -= 1;
   }
 }
 
 function deliver(handler: DispatchHandler): void {
   handler.deliver();
-}
-
-function tlsOptions(tls: NonNullable<ClientConfig["tls"]>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(tls).filter(([, value]) => value !== undefined));
 }

@@ -2,7 +2,7 @@ import type { ClientConfig } from "../config/client-config.ts";
 import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
 import { CancelToken } from "../internal/cancel-token.ts";
 import type { Clock } from "../internal/clock.ts";
-import { EndpointConnections } from "./endpoint-client.ts";
+import { EndpointConnections } from "./endpoint-connections.ts";
 import type { RankEndpoint } from "./rank-assignment.ts";
 import { type BrokenGroup, judgeGroups } from "./rank-groups.ts";
 import { Replica, type ReplicaObserver } from "./replica.ts";

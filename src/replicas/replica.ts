@@ -3,7 +3,8 @@ import type { Clock, Timer } from "../internal/clock.ts";
 import type { RoutingChoice } from "../observability/request-trace.ts";
 import { hash32 } from "../routing/murmur3.ts";
 import type { EngineLoad, ReplicaView } from "../routing/request-router.ts";
-import { EndpointClient, type EndpointConnections } from "./endpoint-client.ts";
+import { EndpointClient } from "./endpoint-client.ts";
+import type { EndpointConnections } from "./endpoint-connections.ts";
 import type { RankEndpoint, RankPlace } from "./rank-assignment.ts";
 import type { ServedModel } from "./served-model.ts";
 import {

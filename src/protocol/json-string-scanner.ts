@@ -1,4 +1,5 @@
 import { JsonScanError, unexpected } from "./json-scan-error.ts";
+import { type WideStringScan, wideStringScan } from "./wide-string-scan.ts";
 
 const quote = 0x22;
 const backslash = 0x5c;
@@ -12,6 +13,8 @@ for (const escape of '"\\/bfnrt') simpleEscapes[escape.charCodeAt(0)] = 1;
 const wordThreshold = 64;
 /** Most strings are short (keys, ids): words pay only after some bytes. */
 const bytewiseLength = 12;
+/** From here on a string is long enough for the wide scan, whose call costs as much as some hundred bytes by words. */
+const wideThreshold = 256;
 // A word read as a little-endian number has its first byte lowest, which the position arithmetic relies on.
 const littleEndian = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 const noWords = new Int32Array(0);
@@ -23,12 +26,16 @@ const noWords = new Int32Array(0);
 export class JsonStringScanner {
   /** Where the scan of a string stopped that is not complete yet. */
   position = 0;
-  /** True when the last string, as far as it was scanned, has an escape in it. */
-  escaped = false;
   #bytes: Uint8Array = new Uint8Array(0);
   #words: Int32Array = noWords;
   /** How far the text starts into its first word, in bytes. */
   #lead = 0;
+  readonly #wideScan: () => WideStringScan | undefined;
+
+  /** @param wideScan for long strings; where it gives none, they are scanned by words */
+  constructor(wideScan = wideStringScan) {
+    this.#wideScan = wideScan;
+  }
 
   /** Sets the text that positions are in. */
   load(bytes: Uint8Array): void {
@@ -52,7 +59,6 @@ export class JsonStringScanner {
    * @throws JsonScanError
    */
   skip(start: number, from: number, final: boolean): number {
-    if (from === start + 1) this.escaped = false;
     const bytes = this.#bytes;
     const length = bytes.length;
     let position = from;
@@ -71,15 +77,15 @@ export class JsonStringScanner {
       }
     }
     if (position < length) {
-      position = this.#skipWords(position);
+      position = this.#skipPlain(start, position);
       while (position < length) {
         const byte = bytes[position] as number;
         if (byte === quote) return position + 1;
         if (byte === backslash) {
-          // Only what the word loop left: an escape that is unusual, or near the end.
+          // Only what was left: an escape that is unusual, wrong, or near the end.
           const next = this.#afterEscape(position, final);
           if (next < 0) return this.#pause(position);
-          position = this.#skipWords(next);
+          position = this.#skipPlain(start, next);
         } else if (byte < 0x20) {
           throw unexpected(bytes, "no bare control character in a string", position);
         } else {
@@ -94,8 +100,20 @@ export class JsonStringScanner {
     );
   }
 
-  /** Goes over plain bytes and simple escapes, up to the first byte that is neither, or to the last word. */
-  #skipWords(from: number): number {
+  /** Goes over plain bytes and escapes, many at a time, up to the first byte that needs a closer look. */
+  #skipPlain(start: number, from: number): number {
+    const bytes = this.#bytes;
+    const wideFrom = Math.min(start + wideThreshold, bytes.length);
+    const position = from < wideFrom ? this.#skipWords(from, wideFrom) : from;
+    if (position < wideFrom || position === bytes.length) return position;
+    const wide = this.#wideScan();
+    return wide === undefined
+      ? this.#skipWords(position, bytes.length)
+      : wide.skip(bytes, position, position - start);
+  }
+
+  /** Goes over plain bytes and simple escapes, up to the first byte that is neither, or to the last word before `to`. */
+  #skipWords(from: number, to: number): number {
     // The four bytes of a word are tested at once. With every high bit set no subtraction borrows from its neighbour, so
     // each byte of the result is exact: its high bit is set where the byte neither ends nor escapes a string.
     // All of it stands within this function, because a bundle makes variables of a module's constants: looked up for
@@ -108,8 +126,8 @@ export class JsonStringScanner {
     const escapes = simpleEscapes;
     const bytes = this.#bytes;
     const words = this.#words;
-    const wordCount = words.length;
     const lead = this.#lead;
+    const wordCount = Math.min(words.length, (lead + to + 3) >> 2);
     const last = bytes.length - 1;
     let position = from + lead;
     let wordIndex = position >> 2;
@@ -143,7 +161,6 @@ export class JsonStringScanner {
       const byte = position - lead;
       // Never reads past the end: one such read makes every later one of this loop slow.
       if (bytes[byte] !== 0x5c || byte >= last || escapes[bytes[byte + 1] as number] !== 1) return byte;
-      this.escaped = true;
       position += 2;
       wordIndex = position >> 2;
       mask = highBits << ((position & 3) << 3);
@@ -154,7 +171,6 @@ export class JsonStringScanner {
 
   /** The position after an escape, or -1 when not all of it is there. */
   #afterEscape(position: number, final: boolean): number {
-    this.escaped = true;
     const bytes = this.#bytes;
     const escape = bytes[position + 1];
     if (escape === undefined && !final) return -1;

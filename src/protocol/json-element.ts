@@ -22,15 +22,19 @@ export interface ScannedJson {
 export class JsonElement {
   readonly #text: ScannedJson;
   readonly #start: number;
-  readonly #end: number;
+  /** -1 until it is known: who walks over all that is within a value comes to its end anyway. */
+  #end: number;
   /** Where the key of a member is; -1 for what is no member of an object. */
   readonly #keyStart: number;
+  /** The array or object that was walked into to come here. */
+  readonly #parent: JsonElement | undefined;
 
-  constructor(text: ScannedJson, start: number, end: number, keyStart: number) {
+  constructor(text: ScannedJson, start: number, end: number, keyStart: number, parent?: JsonElement) {
     this.#text = text;
     this.#start = start;
     this.#end = end;
     this.#keyStart = keyStart;
+    this.#parent = parent;
   }
 
   get kind(): JsonKind {
@@ -39,7 +43,7 @@ export class JsonElement {
 
   /** Its text (a view, not a copy). */
   get bytes(): Uint8Array {
-    return this.#text.bytes.subarray(this.#start, this.#end);
+    return this.#text.bytes.subarray(this.#start, this.#findEnd());
   }
 
   /** The key of a member, as parsed; of anything else the empty string. */
@@ -51,7 +55,7 @@ export class JsonElement {
 
   /** Parses it. */
   value(): unknown {
-    return parseJsonText(this.#text.bytes, this.#start, this.#end);
+    return parseJsonText(this.#text.bytes, this.#start, this.#findEnd());
   }
 
   /** The first element of an array, or member of an object; undefined when there is none, or it is neither. */
@@ -59,15 +63,21 @@ export class JsonElement {
     const { bytes } = this.#text;
     const opener = bytes[this.#start];
     if (opener !== openBracket && opener !== openBrace) return undefined;
-    return this.#neighbour(skipBlanks(bytes, this.#start + 1), opener === openBrace);
+    const position = skipBlanks(bytes, this.#start + 1);
+    const byte = bytes[position];
+    if (byte === closeBracket || byte === closeBrace) return undefined;
+    return this.#child(position, opener === openBrace);
   }
 
   /** What follows it in its array or object, if anything does. */
   next(): JsonElement | undefined {
     const { bytes } = this.#text;
-    const position = skipBlanks(bytes, this.#end);
-    if (bytes[position] !== comma) return undefined;
-    return this.#neighbour(skipBlanks(bytes, position + 1), this.#keyStart >= 0);
+    const parent = this.#parent;
+    if (parent === undefined) return undefined;
+    const position = skipBlanks(bytes, this.#findEnd());
+    if (bytes[position] === comma) return parent.#child(skipBlanks(bytes, position + 1), this.#keyStart >= 0);
+    parent.#end = position + 1;
+    return undefined;
   }
 
   /**
@@ -75,18 +85,12 @@ export class JsonElement {
    * wins, as in Python.
    */
   member(key: string): JsonElement | undefined {
-    const text = this.#text;
-    const { bytes } = text;
+    const { bytes } = this.#text;
     if (bytes[this.#start] !== openBrace) return undefined;
     let found: JsonElement | undefined;
-    let position = skipBlanks(bytes, this.#start + 1);
-    while (position < this.#end && bytes[position] !== closeBrace) {
-      const keyEnd = skipString(bytes, position);
-      const valueStart = skipColon(bytes, keyEnd);
-      const valueEnd = skipValue(text, valueStart);
-      if (isJsonString(bytes, position, keyEnd, key))
-        found = new JsonElement(text, valueStart, valueEnd, position);
-      position = skipComma(bytes, valueEnd);
+    for (let member = this.first(); member !== undefined; member = member.next()) {
+      const start = member.#keyStart;
+      if (isJsonString(bytes, start, skipString(bytes, start), key)) found = member;
     }
     return found;
   }
@@ -115,15 +119,16 @@ export class JsonElement {
     for (let member = this.first(); member !== undefined; member = member.next()) visit(member.key, member);
   }
 
-  /** The element or member at this position, if it is one. */
-  #neighbour(position: number, isMember: boolean): JsonElement | undefined {
+  #child(position: number, isMember: boolean): JsonElement {
     const text = this.#text;
+    if (!isMember) return new JsonElement(text, position, -1, -1, this);
     const { bytes } = text;
-    const byte = bytes[position];
-    if (byte === closeBracket || byte === closeBrace) return undefined;
-    if (!isMember) return new JsonElement(text, position, skipValue(text, position), -1);
-    const start = skipColon(bytes, skipString(bytes, position));
-    return new JsonElement(text, start, skipValue(text, start), position);
+    return new JsonElement(text, skipColon(bytes, skipString(bytes, position)), -1, position, this);
+  }
+
+  #findEnd(): number {
+    if (this.#end < 0) this.#end = skipValue(this.#text, this.#start);
+    return this.#end;
   }
 }
 
@@ -139,40 +144,43 @@ function skipColon(bytes: Uint8Array, keyEnd: number): number {
   return bytes[position] === colon ? skipBlanks(bytes, position + 1) : position;
 }
 
-/** From the end of a value to the next key or value, or to the end of what they are in. */
-function skipComma(bytes: Uint8Array, valueEnd: number): number {
-  const position = skipBlanks(bytes, valueEnd);
-  return bytes[position] === comma ? skipBlanks(bytes, position + 1) : position;
+function skipValue({ bytes, spans }: ScannedJson, start: number): number {
+  const first = bytes[start];
+  const isContainer = first === openBrace || first === openBracket;
+  if (first !== quote && !isContainer) return skipScalar(bytes, start);
+  return spans.get(start) ?? (isContainer ? skipContainer(bytes, start) : skipString(bytes, start));
 }
 
-function skipValue({ bytes, spans }: ScannedJson, start: number): number {
-  const known = spans.get(start);
-  if (known !== undefined) return known;
-  const first = bytes[start];
-  if (first === quote) return skipString(bytes, start);
+/** The position after a number, `true`, `false` or `null`. */
+function skipScalar(bytes: Uint8Array, start: number): number {
   let position = start;
-  let depth = 0;
   while (position < bytes.length) {
-    const byte = bytes[position];
-    if (byte === quote) {
-      position = spans.get(position) ?? skipString(bytes, position);
-      continue;
-    }
-    if (byte === openBrace || byte === openBracket) depth += 1;
-    else if (byte === closeBrace || byte === closeBracket) {
-      // The end of what a number or a word is in.
-      if (depth === 0) return position;
-      depth -= 1;
-      if (depth === 0) return position + 1;
-    } else if (depth === 0 && (byte === comma || byte! <= 0x20)) {
-      return position;
-    }
+    const byte = bytes[position] as number;
+    if (byte === comma || byte === closeBrace || byte === closeBracket || byte <= 0x20) return position;
     position += 1;
   }
   return position;
 }
 
-/** The position after a string: its first quote that is not escaped. Only for short ones; the others are known. */
+/** The position after an array or object. Only for short ones, with nothing long in them. */
+function skipContainer(bytes: Uint8Array, start: number): number {
+  let position = start;
+  let depth = 0;
+  while (position < bytes.length) {
+    const byte = bytes[position];
+    if (byte === quote) {
+      position = skipString(bytes, position);
+      continue;
+    }
+    position += 1;
+    if (byte === openBrace || byte === openBracket) depth += 1;
+    else if (byte === closeBrace || byte === closeBracket) depth -= 1;
+    if (depth === 0) break;
+  }
+  return position;
+}
+
+/** The position after a string: its first quote that is not escaped. Only for short ones. */
 function skipString(bytes: Uint8Array, start: number): number {
   let position = start + 1;
   while (position < bytes.length) {

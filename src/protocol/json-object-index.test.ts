@@ -84,8 +84,12 @@ describe("JsonObjectScan", () => {
     String.raw`{"a\"b":"c\u00e9\\","n":-12.5e+3,"t":true,"f":[false,null,{}],"s":"${'x"y\n '.repeat(60)}"}`,
     `{"m":[{"role":"user","content":"${"日本 plain text of some length ".repeat(12)}"}],"ключ":0} `,
     `{"a":"${"x".repeat(300)}\\x"}`,
+    `{"${"a".repeat(70)}":[["${"b".repeat(70)}"],{"\\u0061":"","b":"${"é".repeat(40)}\\\\"}]}`,
+    '[{"a":1}]',
+    '{"a":1}}',
     '{"a":01}',
     '{"a":tru}',
+    '{"a":{"b":[1,2,{"c":3]}}}',
     `{"a":"${"x".repeat(90)}`,
   ])("finds the same in %j, cut at every byte", (text) => {
     const bytes = new TextEncoder().encode(text);
@@ -239,6 +243,23 @@ describe("scanJsonObject", () => {
     const index = scanText('{"seed":1,"seed":9223372036854775807}');
     expect(index.raw("seed")?.toString()).toBe("9223372036854775807");
     expect(index.members.map((member) => member.key)).toEqual(["seed", "seed"]);
+  });
+
+  it.each(
+    [
+      "0",
+      "-0",
+      "-1",
+      "12345",
+      "999999999999999",
+      "-999999999999999",
+      "1234567890123456",
+      "1e2",
+      "1.5",
+      "-0.0",
+    ].map((text) => [text]),
+  )("reads the number %s as JSON.parse does", (text) => {
+    expect(Object.is(scanText(`{"a": ${text} }`).value("a"), JSON.parse(text))).toBe(true);
   });
 
   it("allows a lone surrogate escape, as Python does", () => {

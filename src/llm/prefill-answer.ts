@@ -42,9 +42,9 @@ export function readPrefillAnswer(
   }
   const choice = firstChoice(index, origin);
   const finishReason = choice.member("finish_reason");
+  const handle = index.element("kv_transfer_params");
   return {
-    kvTransferParams:
-      index.kind("kv_transfer_params") === "null" ? undefined : index.raw("kv_transfer_params"),
+    kvTransferParams: handle === undefined || handle.kind === "null" ? undefined : new RawJson(handle.bytes),
     promptTokenIds: withTokenIds ? promptTokenIds(index, choice) : undefined,
     finishReason: finishReason?.kind === "string" ? String(finishReason.value()) : undefined,
     promptDetails: promptDetailsOf(index),

@@ -1,3 +1,5 @@
+import { LongTimer } from "./long-timer.ts";
+
 /** A timer that can be stopped or started over. */
 export interface Timer {
   /** Stops it. Safe to call more than once, and after it fired. */
@@ -12,9 +14,12 @@ export interface Clock {
   now(): number;
   /** Milliseconds since 1970, for people to read. */
   wallNow(): number;
-  /** Calls `callback` once after `delayMs` milliseconds. */
+  /** Calls `callback` once after `delayMs` milliseconds. Long ones that were started over may be late by half a second. */
   setTimer(callback: () => void, delayMs: number, options?: { readonly keepAlive?: boolean }): Timer;
 }
+
+/** From here on half a second more is little. */
+const longFromMs = 30_000;
 
 /** One class with methods on its prototype: three closures a timer would be garbage for every request. */
 class SystemTimer implements Timer {
@@ -38,5 +43,10 @@ class SystemTimer implements Timer {
 export const systemClock: Clock = {
   now: () => performance.now(),
   wallNow: () => Date.now(),
-  setTimer: (callback, delayMs, options) => new SystemTimer(callback, delayMs, options?.keepAlive === true),
+  setTimer: (callback, delayMs, options) => {
+    const keepAlive = options?.keepAlive === true;
+    return delayMs < longFromMs
+      ? new SystemTimer(callback, delayMs, keepAlive)
+      : new LongTimer(callback, delayMs, keepAlive);
+  },
 };

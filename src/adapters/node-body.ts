@@ -6,6 +6,9 @@ import { ArrivingBody } from "./arriving-body.ts";
 import { bodyTimeout, bodyTooLarge } from "./body-errors.ts";
 import type { BodyLimits } from "./http-exchange.ts";
 
+/** To go on when what runs now is done. */
+const settled = Promise.resolve();
+
 /** What body parsers leave on a request. */
 type ParsedRequest = IncomingMessage & { readonly rawBody?: unknown; readonly body?: unknown };
 
@@ -28,7 +31,7 @@ export async function readNodeBody(
   const announced = length === undefined ? undefined : Number(length);
   if (announced !== undefined && announced > limits.maxBytes) throw bodyTooLarge(limits.maxBytes);
   // A small body comes with its headers: the parser has it when it is done with this piece of the connection.
-  await undefined;
+  await settled;
   return arrivedBody(request, announced) ?? readStream(request, announced, limits, onProgress);
 }
 

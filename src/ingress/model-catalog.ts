@@ -57,9 +57,11 @@ export class ModelCatalog {
    */
   serverFor(name: string | undefined): LLMServerProtocol {
     if (name === undefined) return this.#onlyServer();
-    const base = baseModelId(name);
-    const server = this.#servers.get(name) ?? this.#servers.get(base);
+    const server = this.#servers.get(name);
     if (server !== undefined) return server;
+    const base = baseModelId(name);
+    const ofBase = this.#servers.get(base);
+    if (ofBase !== undefined) return ofBase;
     throw notFound(`Got request for model ${shown(name)}. Could not find base model with ID ${shown(base)}.`);
   }
 

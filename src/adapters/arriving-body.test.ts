@@ -30,14 +30,28 @@ describe("ArrivingBody", () => {
     expect(body.bytes.byteOffset).toBe(chunk.byteOffset);
   });
 
-  it("keeps room for no more than a few times what has come", () => {
-    const body = new ArrivingBody(30 * 1024 * 1024);
+  it.each([
+    [30 * 1024 * 1024, 8],
+    [undefined, 4],
+  ])("keeps room for no more than a few times what has come, of %s bytes", (announced, growth) => {
+    const body = new ArrivingBody(announced);
     const chunk = new Uint8Array(64 * 1024);
     for (let count = 1; count <= 100; count += 1) {
       body.append(chunk);
-      expect(body.bytes.buffer.byteLength).toBeLessThanOrEqual(Math.max(4 * body.size, 256 * 1024));
+      expect(body.bytes.buffer.byteLength).toBeLessThanOrEqual(Math.max(growth * body.size, 256 * 1024));
     }
     expect(body.bytes.buffer.byteLength).toBeGreaterThan(body.size);
+  });
+
+  it("copies little of what was announced: 4 MB move twice, when they are small", () => {
+    const size = 4 * 1024 * 1024;
+    const body = new ArrivingBody(size);
+    const rooms = new Set<number>();
+    for (let received = 0; received < size; received += 64 * 1024) {
+      body.append(new Uint8Array(64 * 1024));
+      rooms.add(body.bytes.buffer.byteLength);
+    }
+    expect([...rooms]).toEqual([64 * 1024, 512 * 1024, size]);
   });
 
   it("keeps no more room than was announced", () => {

@@ -1,4 +1,6 @@
 /** Room for at most this many times what has arrived: a length that is only announced costs no memory. */
+const announcedGrowth = 8;
+/** The same where nothing was announced: what is too much then stays too much. */
 const growth = 4;
 const smallestRoom = 256 * 1024;
 
@@ -42,10 +44,17 @@ export class ArrivingBody {
   #roomFor(size: number): Uint8Array {
     const old = this.#bytes!;
     if (size <= old.byteLength) return old;
-    const most = Math.max(size * growth, smallestRoom);
-    const announced = this.#announced ?? most;
-    const room = Buffer.allocUnsafeSlow(size <= announced ? Math.min(announced, most) : most);
+    const room = Buffer.allocUnsafeSlow(roomFor(size, this.#announced));
     room.set(old.subarray(0, this.#size));
     return room;
   }
+}
+
+/** How much memory a body gets of which `size` bytes have come. */
+function roomFor(size: number, announced: number | undefined): number {
+  if (announced === undefined || size > announced) return Math.max(size * growth, smallestRoom);
+  // In steps that end at what was announced: then the last copy, which is the largest, is of an eighth of it.
+  let room = announced;
+  while (room > size * announcedGrowth) room = Math.ceil(room / announcedGrowth);
+  return room;
 }

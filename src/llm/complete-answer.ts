@@ -40,15 +40,11 @@ function checkChoices(
   expectedChoices: number,
 ): void {
   if (choices?.kind !== "array") throw new EngineStreamError(origin, "malformed");
-  let seen = 0;
+  let choice = choices.first();
+  if (choice === undefined) throw new EngineStreamError(origin, "swallowed");
   let finished = 0;
-  choices.eachElement((choice) => {
-    seen += 1;
-    if (isFinished(choice)) finished += 1;
-    return finished === seen;
-  });
-  if (seen === 0) throw new EngineStreamError(origin, "swallowed");
-  if (finished < seen || finished < expectedChoices) throw new EngineStreamError(origin, "truncated");
+  for (; choice !== undefined && isFinished(choice); choice = choice.next()) finished += 1;
+  if (choice !== undefined || finished < expectedChoices) throw new EngineStreamError(origin, "truncated");
 }
 
 function isFinished(choice: JsonElement): boolean {

@@ -69,10 +69,5 @@ function promptTokenIds(index: JsonObjectIndex, choice: JsonElement): RawJson | 
 }
 
 function firstElement(array: JsonElement | undefined): JsonElement | undefined {
-  let first: JsonElement | undefined;
-  array?.eachElement((element) => {
-    first = element;
-    return false;
-  });
-  return first;
+  return array?.kind === "array" ? array.first() : undefined;
 }

@@ -24,7 +24,7 @@ export class JsonObjectIndex {
   /** Where long values below the top level end, by where they start. */
   readonly spans: ReadonlyMap<number, number>;
   #byKey: Map<string, JsonMember> | undefined;
-  #duplicates: Set<string> | undefined;
+  #duplicates: ReadonlySet<string> | undefined;
 
   /** @param found by a scan that is over */
   constructor(bytes: Uint8Array, found: JsonScanner) {
@@ -71,19 +71,7 @@ export class JsonObjectIndex {
 
   /** True when the key is there more than once, however each is escaped. */
   isDuplicate(key: string): boolean {
-    if (this.members.length <= mapThreshold) {
-      let count = 0;
-      for (const member of this.members) if (member.key === key) count += 1;
-      return count > 1;
-    }
-    if (this.#duplicates === undefined) {
-      const seen = new Set<string>();
-      this.#duplicates = new Set();
-      for (const member of this.members) {
-        if (seen.has(member.key)) this.#duplicates.add(member.key);
-        else seen.add(member.key);
-      }
-    }
+    this.#duplicates ??= duplicatesAmong(this.members);
     return this.#duplicates.has(key);
   }
 
@@ -152,3 +140,25 @@ export class JsonObjectScan {
 
 const noSpans: ReadonlyMap<number, number> = new Map();
 const noKeys: ReadonlySet<string> = new Set();
+
+function duplicatesAmong(members: readonly JsonMember[]): ReadonlySet<string> {
+  if (members.length <= mapThreshold && !hasDuplicates(members)) return noKeys;
+  const seen = new Set<string>();
+  const duplicates = new Set<string>();
+  for (const { key } of members) {
+    if (seen.has(key)) duplicates.add(key);
+    else seen.add(key);
+  }
+  return duplicates;
+}
+
+/** Only for few: looks at every pair. */
+function hasDuplicates(members: readonly JsonMember[]): boolean {
+  for (let later = 1; later < members.length; later += 1) {
+    const { key } = members[later] as JsonMember;
+    for (let earlier = 0; earlier < later; earlier += 1) {
+      if ((members[earlier] as JsonMember).key === key) return true;
+    }
+  }
+  return false;
+}

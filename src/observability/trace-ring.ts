@@ -24,7 +24,13 @@ export class TraceRing {
 
   /** The latest request of that id: a client may have used it again. */
   get(requestId: string): RequestTrace | undefined {
-    return this.all().findLast((trace) => trace.requestId === requestId);
+    const traces = this.#traces;
+    const { length } = traces;
+    for (let age = 1; age <= length; age += 1) {
+      const trace = traces[(this.#next - age + length) % length]!;
+      if (trace.requestId === requestId) return trace;
+    }
+    return undefined;
   }
 
   /** Oldest first. */

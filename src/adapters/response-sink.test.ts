@@ -55,10 +55,14 @@ describe("A streamed answer", () => {
     const message = await received(
       piped((sink) => {
         sink.write(large);
-        setImmediate(() => sink.end());
+        setImmediate(() => {
+          sink.write(large, large.toString("latin1"));
+          sink.end();
+        });
       }),
     );
-    expect(bodyOf(message)).toBe(`4e20\r\n${large.toString()}\r\n0\r\n\r\n`);
+    const chunk = `4e20\r\n${large.toString()}\r\n`;
+    expect(bodyOf(message)).toBe(`${chunk}${chunk}0\r\n\r\n`);
   });
 
   it("has its headers sent when nothing is written yet", async () => {

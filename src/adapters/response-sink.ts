@@ -80,8 +80,7 @@ export class ResponseSink implements ByteSink {
   /** False where it has to go through the response. */
   #writeToSocket(latin1: string): boolean {
     const socket = this.#socket;
-    if (socket === null || this.#scheduled || latin1.length > stringBelowBytes || !socket.writable)
-      return false;
+    if (socket === null || this.#scheduled || !socket.writable) return false;
     if (socket.write(framedText(latin1, ""), "latin1") || this.#full) return true;
     this.#full = true;
     // The response hears of it only when the write was its own.

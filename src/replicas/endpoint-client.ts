@@ -157,8 +157,9 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
   connection: EngineConnection | undefined;
   readonly #connections: EndpointConnections;
   #wantsConnection = true;
-  /** What the current read of the socket brought so far. */
+  /** What the current read of the socket brought first. */
   #read: Buffer | undefined;
+  /** All that it brought, when that is more. */
   #readMore: Buffer[] | undefined;
   /** The sink wants no more until it calls `resume`. */
   #full = false;
@@ -224,7 +225,7 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
       // undici parses all of a read before anything else runs.
       if (!this.#full) process.nextTick(deliver, this);
     } else {
-      (this.#readMore ??= []).push(chunk);
+      (this.#readMore ??= [this.#read]).push(chunk);
     }
     return !this.#full;
   }
@@ -236,7 +237,7 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
     if (first === undefined || sink === undefined || this.#full) return;
     const more = this.#readMore;
     this.#read = this.#readMore = undefined;
-    this.#full = !sink.onData(more === undefined ? first : Buffer.concat([first, ...more]));
+    this.#full = !sink.onData(more === undefined ? first : Buffer.concat(more));
   }
 
   onComplete(): void {

@@ -255,8 +255,8 @@ export class EventStreamMonitor {
 
   #readChoices(choices: unknown): void {
     if (!Array.isArray(choices)) return;
-    for (const [position, entry] of choices.entries()) {
-      const choice = asJsonObject(entry);
+    for (let position = 0; position < choices.length; position += 1) {
+      const choice = asJsonObject(choices[position]);
       if (choice === undefined) continue;
       const index = typeof choice["index"] === "number" ? choice["index"] : position;
       const finishReason = choice["finish_reason"];
@@ -287,10 +287,10 @@ function looksWhole(data: string): boolean {
 function hasContent(choice: Readonly<Record<string, unknown>>): boolean {
   if (isFilled(choice["text"]) || isFilled(choice["token_ids"])) return true;
   const delta = asJsonObject(choice["delta"]);
+  if (delta === undefined) return false;
   // Any field counts, because engines add their own (`reasoning`, `reasoning_content`, `audio`).
-  return (
-    delta !== undefined && Object.entries(delta).some(([key, value]) => key !== "role" && isFilled(value))
-  );
+  for (const key of Object.keys(delta)) if (key !== "role" && isFilled(delta[key])) return true;
+  return false;
 }
 
 function isFilled(value: unknown): boolean {

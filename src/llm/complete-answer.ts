@@ -5,7 +5,7 @@ import { errorEventStatus } from "../protocol/engine-error-body.ts";
 import { isBrokenFinish } from "../protocol/event-stream-monitor.ts";
 import type { JsonElement } from "../protocol/json-element.ts";
 import { type JsonObjectIndex, scanJsonObject } from "../protocol/json-object-index.ts";
-import { spliceJsonObject } from "../protocol/json-splice.ts";
+import { splicedJson } from "../protocol/json-splice.ts";
 import { engineErrorResponse } from "./engine-error-response.ts";
 import { editsForClient } from "./edits-for-client.ts";
 import type { PromptDetails } from "./prompt-usage.ts";
@@ -86,5 +86,5 @@ function errorObject(index: JsonObjectIndex, origin: EngineErrorOrigin): EngineR
 
 function fitForClient(index: JsonObjectIndex, promptDetails: (() => PromptDetails) | undefined): Uint8Array {
   const edits = editsForClient(index, promptDetails, false);
-  return edits === undefined ? index.bytes : Buffer.concat(spliceJsonObject(index, edits));
+  return edits === undefined ? index.bytes : splicedJson(index, edits);
 }

@@ -1,4 +1,5 @@
 import { RequestError } from "../errors/request-error.ts";
+import type { JsonElement } from "../protocol/json-element.ts";
 import type { LLMRequest } from "./llm-request.ts";
 
 /** Why a request is not disaggregated, or why it no longer is. A closed set: it labels metrics. */
@@ -88,7 +89,7 @@ export function decideForBoundDecode(
 function reasonAgainst({ body, method }: LLMRequest): DecodeOnlyReason | undefined {
   if (moreThanOne(body.value("n")) || moreThanOne(body.value("best_of"))) return "multiple_choices";
   if (body.value("use_beam_search") === true) return "beam_search";
-  if (method === "completions" && promptCount(body.kind("prompt"), () => body.value("prompt")) > 1) {
+  if (method === "completions" && promptCount(body.element("prompt")) > 1) {
     return "multiple_prompts";
   }
   if (body.value("echo") === true) return "echo";
@@ -101,10 +102,13 @@ function reasonAgainst({ body, method }: LLMRequest): DecodeOnlyReason | undefin
 }
 
 /** How many prompts a completions request has: one, unless it is a list of texts or of token lists. */
-export function promptCount(kind: string | undefined, value: () => unknown): number {
-  if (kind !== "array") return 1;
-  const prompts = value() as readonly unknown[];
-  return typeof prompts[0] === "number" ? 1 : prompts.length;
+export function promptCount(prompt: JsonElement | undefined): number {
+  if (prompt?.kind !== "array") return 1;
+  const first = prompt.first();
+  if (first?.kind === "number") return 1;
+  let count = 0;
+  for (let element = first; element !== undefined; element = element.next()) count += 1;
+  return count;
 }
 
 function moreThanOne(value: unknown): boolean {

@@ -1,5 +1,5 @@
 import { scanJsonObject } from "../protocol/json-object-index.ts";
-import { spliceJsonObject } from "../protocol/json-splice.ts";
+import { splicedJson } from "../protocol/json-splice.ts";
 import { expectedChoicesOf, type LLMRequest } from "./llm-request.ts";
 
 /** Fields of a body to set and to remove. */
@@ -24,6 +24,6 @@ export function editRequest(request: LLMRequest, edits: RequestFieldEdits): LLMR
   for (const name of [...Object.keys(set), ...remove]) {
     if (decided.has(name)) throw new TypeError(`editRequest: "${name}" can't be changed any more`);
   }
-  const body = scanJsonObject(Buffer.concat(spliceJsonObject(request.body, { set, remove })));
+  const body = scanJsonObject(splicedJson(request.body, { set, remove }));
   return { ...request, body, expectedChoices: expectedChoicesOf(body, request.method) };
 }

@@ -33,7 +33,7 @@ export function expectedChoicesOf(body: JsonObjectIndex, method: GenerateMethod)
   const n = body.value("n");
   const each = typeof n === "number" && n > 1 ? n : 1;
   if (method === "chat") return each;
-  const prompts = promptCount(body.kind("prompt"), () => body.value("prompt"));
+  const prompts = promptCount(body.element("prompt"));
   return each * Math.max(1, prompts);
 }
 

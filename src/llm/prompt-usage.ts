@@ -1,5 +1,5 @@
 import { type JsonObjectIndex, scanJsonObject } from "../protocol/json-object-index.ts";
-import { type JsonEdits, spliceJsonObject } from "../protocol/json-splice.ts";
+import { type JsonEdits, splicedJson } from "../protocol/json-splice.ts";
 import { RawJson } from "../protocol/raw-json.ts";
 
 /**
@@ -62,5 +62,5 @@ function withCachedTokens(own: RawJson, details: RawJson): RawJson {
 }
 
 function edited(object: { readonly bytes: Uint8Array }, edits: JsonEdits): RawJson {
-  return new RawJson(Buffer.concat(spliceJsonObject(scanJsonObject(object.bytes), edits)));
+  return new RawJson(splicedJson(scanJsonObject(object.bytes), edits));
 }

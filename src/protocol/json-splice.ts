@@ -69,6 +69,12 @@ export function spliceJsonObject(index: JsonObjectIndex, edits: JsonEdits): read
   return output.finish();
 }
 
+/** {@link spliceJsonObject} in one piece, whatever its size. */
+export function splicedJson(index: JsonObjectIndex, edits: JsonEdits): Uint8Array {
+  const parts = spliceJsonObject(index, edits);
+  return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+}
+
 /** Collects what a text consists of: runs of the original and new pieces. */
 class SplicedText {
   readonly #source: Uint8Array;

@@ -1,5 +1,4 @@
 import { keysOfMedia } from "./media-policy.ts";
-import { isUtf8 } from "node:buffer";
 import { RequestError } from "../errors/request-error.ts";
 import { KeyWatch } from "../protocol/json-key-watch.ts";
 import { type JsonObjectIndex, JsonObjectScan, scanJsonObject } from "../protocol/json-object-index.ts";
@@ -8,6 +7,7 @@ import type { JsonScanOptions } from "../protocol/json-scanner.ts";
 import type { JsonRules } from "./body-rules.ts";
 import { refusedFields, refuseInternalFields } from "./client-field-policy.ts";
 import { checkFields } from "./field-rules.ts";
+import { Utf8Check } from "./utf8-check.ts";
 
 /** What the ingress knows of any JSON body. */
 export interface JsonBody {
@@ -46,20 +46,23 @@ export function scanJson(received: Uint8Array): JsonObjectIndex {
 
 /** Checks the text of a body while it arrives. */
 export class JsonBodyScan {
+  readonly #utf8 = new Utf8Check();
   #scan: JsonObjectScan | undefined;
 
   /** @param bytes what has arrived so far, from the start */
   advance(bytes: Uint8Array): void {
     // Too short to tell whether it starts with a mark.
     if (bytes.byteLength < 3) return;
-    (this.#scan ??= new JsonObjectScan(scanOptions)).advance(withoutByteOrderMark(bytes));
+    const text = withoutByteOrderMark(bytes);
+    this.#utf8.advance(text);
+    (this.#scan ??= new JsonObjectScan(scanOptions)).advance(text);
   }
 
   /** @param bytes the whole body @throws RequestError 400 when it is no JSON object in UTF-8 */
   finish(bytes: Uint8Array): JsonObjectIndex {
     const text = withoutByteOrderMark(bytes);
     if (text.byteLength === 0) throw invalidJson("the body is empty, expected a JSON object");
-    if (!isUtf8(text)) throw invalidJson("the body is not UTF-8");
+    if (!this.#utf8.finish(text)) throw invalidJson("the body is not UTF-8");
     try {
       return this.#scan === undefined ? scanJsonObject(text, scanOptions) : this.#scan.finish(text);
     } catch (error) {

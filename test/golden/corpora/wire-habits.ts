@@ -131,7 +131,10 @@ class FailingEngine {
       const failed = this.calls <= this.#failures;
       const error = { error: { message: `failure ${this.calls}`, type: "InternalServerError", code: 500 } };
       queueMicrotask(() => {
-        sink.onHeaders(failed ? 500 : 200, new EngineHeaders([Buffer.from("content-type"), Buffer.from("application/json")]));
+        sink.onHeaders(
+          failed ? 500 : 200,
+          new EngineHeaders([Buffer.from("content-type"), Buffer.from("application/json")]),
+        );
         sink.onData(Buffer.from(JSON.stringify(failed ? error : {})));
         sink.onEnd();
       });

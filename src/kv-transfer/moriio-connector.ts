@@ -3,7 +3,7 @@ import { scanJsonObject } from "../protocol/json-object-index.ts";
 import { spliceJsonObject } from "../protocol/json-splice.ts";
 import { RawJson } from "../protocol/raw-json.ts";
 import { concatBytes } from "./concat-bytes.ts";
-import { hasBlockId, isJsonObject, showJson } from "./handle-check.ts";
+import { handleFields, hasBlockId, isJsonObject, showJson } from "./handle-check.ts";
 import type {
   ConnectorRequest,
   KvConnector,
@@ -90,12 +90,12 @@ export class MoriioConnector implements KvConnector {
   /** READ mode needs the blocks and the engine that has them; WRITE mode gets no handle at all. */
   checkHandle(handle: RawJson): string | undefined {
     if (this.concurrentHandoff) return undefined;
-    const value = handle.value;
-    if (!isJsonObject(value)) return `kv_transfer_params is ${showJson(value)}, expected an object`;
-    if (!hasBlockId(value["remote_block_ids"])) {
-      return `remote_block_ids is ${showJson(value["remote_block_ids"])}, expected at least one block id`;
-    }
-    const engineId = value["remote_engine_id"];
+    const fields = handleFields(handle);
+    if (fields === undefined) return `kv_transfer_params is ${showJson(handle.value)}, expected an object`;
+    const blockIds = fields.get("remote_block_ids");
+    if (!hasBlockId(blockIds))
+      return `remote_block_ids is ${showJson(blockIds?.value())}, expected at least one block id`;
+    const engineId = fields.get("remote_engine_id")?.value();
     if (engineId === undefined || engineId === null || engineId === "")
       return `remote_engine_id is ${showJson(engineId)}`;
     return undefined;

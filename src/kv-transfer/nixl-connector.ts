@@ -1,6 +1,6 @@
 import type { RawJson } from "../protocol/raw-json.ts";
 import { DefaultConnector } from "./default-connector.ts";
-import { hasBlockId, isJsonObject, showJson } from "./handle-check.ts";
+import { handleFields, hasBlockId, isGiven, showJson } from "./handle-check.ts";
 import type { KvConnector } from "./kv-connector.ts";
 
 const addressFields = ["remote_engine_id", "remote_host", "remote_port"] as const;
@@ -34,23 +34,17 @@ export class NixlConnector extends DefaultConnector implements KvConnector {
    * `remote_request_id` is asked for only when the handle shows a key of the versions that have it.
    */
   checkHandle(handle: RawJson): string | undefined {
-    const value = handle.value;
-    if (!isJsonObject(value)) return `kv_transfer_params is ${showJson(value)}, expected an object`;
-    if (value["do_remote_prefill"] !== true) {
-      return `do_remote_prefill is ${showJson(value["do_remote_prefill"])}, expected true`;
-    }
-    if (!hasBlockId(value["remote_block_ids"])) {
-      return `remote_block_ids is ${showJson(value["remote_block_ids"])}, expected at least one block id`;
-    }
-    for (const field of addressFields) {
-      if (value[field] === undefined || value[field] === null) return `${field} is ${showJson(value[field])}`;
-    }
-    const newer = newerFields.find((field) => value[field] !== undefined);
-    if (
-      newer !== undefined &&
-      (value["remote_request_id"] === undefined || value["remote_request_id"] === null)
-    ) {
-      return `remote_request_id is ${showJson(value["remote_request_id"])} beside ${newer}`;
+    const fields = handleFields(handle);
+    if (fields === undefined) return `kv_transfer_params is ${showJson(handle.value)}, expected an object`;
+    const shown = (name: string): string => `${name} is ${showJson(fields.get(name)?.value())}`;
+    if (fields.get("do_remote_prefill")?.value() !== true)
+      return `${shown("do_remote_prefill")}, expected true`;
+    if (!hasBlockId(fields.get("remote_block_ids")))
+      return `${shown("remote_block_ids")}, expected at least one block id`;
+    for (const field of addressFields) if (!isGiven(fields.get(field))) return shown(field);
+    if (!isGiven(fields.get("remote_request_id"))) {
+      const newer = newerFields.find((field) => fields.has(field));
+      if (newer !== undefined) return `${shown("remote_request_id")} beside ${newer}`;
     }
     return undefined;
   }

@@ -1,5 +1,7 @@
 import { KvTransferError } from "../errors/kv-transfer-error.ts";
+import { handleFields } from "../kv-transfer/handle-check.ts";
 import type { KvConnector } from "../kv-transfer/kv-connector.ts";
+import type { JsonElement } from "../protocol/json-element.ts";
 import type { RawJson } from "../protocol/raw-json.ts";
 import type { Replica } from "../replicas/replica.ts";
 
@@ -35,17 +37,19 @@ export function checkKvHandle(
   }
   const reason = connector.checkHandle?.(handle);
   if (reason !== undefined) throw new KvTransferError("invalid", reason, origin);
-  const value = handle.value;
-  if (typeof value !== "object" || value === null) {
+  const fields = handleFields(handle);
+  if (fields === undefined)
     throw new KvTransferError("invalid", "kv_transfer_params is not an object", origin);
-  }
-  const { remote_host: host, remote_engine_id: engineId } = value as Readonly<Record<string, unknown>>;
-  if (hostAllowlist !== undefined && (typeof host !== "string" || !hostAllowlist.has(host))) {
+  if (hostAllowlist !== undefined && !hostAllowlist.has(textOf(fields.get("remote_host")) ?? "")) {
     throw new KvTransferError(
       "host_not_allowed",
       "kv_transfer_params names a host that is not allowed",
       origin,
     );
   }
-  return { engineId: typeof engineId === "string" ? engineId : undefined };
+  return { engineId: textOf(fields.get("remote_engine_id")) };
+}
+
+function textOf(field: JsonElement | undefined): string | undefined {
+  return field?.kind === "string" ? (field.value() as string) : undefined;
 }

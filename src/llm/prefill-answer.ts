@@ -44,7 +44,8 @@ export function readPrefillAnswer(
   const finishReason = choice.member("finish_reason");
   const handle = index.element("kv_transfer_params");
   return {
-    kvTransferParams: handle === undefined || handle.kind === "null" ? undefined : new RawJson(handle.bytes),
+    kvTransferParams:
+      handle === undefined || handle.kind === "null" ? undefined : new RawJson(handle.bytes, handle),
     promptTokenIds: withTokenIds ? promptTokenIds(index, choice) : undefined,
     finishReason: finishReason?.kind === "string" ? String(finishReason.value()) : undefined,
     promptDetails: promptDetailsOf(index),

@@ -28,6 +28,7 @@ export class JsonElement {
   readonly #keyStart: number;
   /** The array or object that was walked into to come here. */
   readonly #parent: JsonElement | undefined;
+  #members: ReadonlyMap<string, JsonElement> | undefined;
 
   constructor(text: ScannedJson, start: number, end: number, keyStart: number, parent?: JsonElement) {
     this.#text = text;
@@ -95,6 +96,12 @@ export class JsonElement {
     return found;
   }
 
+  /** All members of an object by key, the last duplicate of each; none when this is no object. */
+  members(): ReadonlyMap<string, JsonElement> {
+    this.#members ??= this.#collectMembers();
+    return this.#members;
+  }
+
   /**
    * Walks over the elements of an array; anything else has none.
    *
@@ -117,6 +124,14 @@ export class JsonElement {
   eachMember(visit: (key: string, value: JsonElement) => void): void {
     if (this.#text.bytes[this.#start] !== openBrace) return;
     for (let member = this.first(); member !== undefined; member = member.next()) visit(member.key, member);
+  }
+
+  #collectMembers(): ReadonlyMap<string, JsonElement> {
+    const members = new Map<string, JsonElement>();
+    if (this.#text.bytes[this.#start] !== openBrace) return members;
+    for (let member = this.first(); member !== undefined; member = member.next())
+      members.set(member.key, member);
+    return members;
   }
 
   #child(position: number, isMember: boolean): JsonElement {

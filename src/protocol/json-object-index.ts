@@ -62,6 +62,11 @@ export class JsonObjectIndex {
       : new RawJson(this.bytes.subarray(member.valueStart, member.valueEnd));
   }
 
+  /** The object itself, to look into. */
+  get root(): JsonElement {
+    return new JsonElement(this, this.openOffset, this.closeOffset + 1, -1);
+  }
+
   /** The member's value, to look into without parsing it; the last duplicate wins. */
   element(key: string): JsonElement | undefined {
     const member = this.#find(key);

@@ -1,3 +1,5 @@
+import type { JsonElement } from "./json-element.ts";
+
 const encoder = new TextEncoder();
 
 /**
@@ -7,13 +9,19 @@ const encoder = new TextEncoder();
  * change, so what is only passed on is never parsed.
  */
 export class RawJson {
+  /** The same, to look into without parsing it; there when it was found within a text that was scanned. */
+  readonly element: JsonElement | undefined;
   readonly #text: Uint8Array;
   #value: unknown;
   #parsed = false;
 
-  /** @param bytes UTF-8 of one complete JSON value. */
-  constructor(bytes: Uint8Array) {
+  /**
+   * @param bytes UTF-8 of one complete JSON value.
+   * @param element the same value, if it was found by a scan
+   */
+  constructor(bytes: Uint8Array, element?: JsonElement) {
     this.#text = bytes;
+    this.element = element;
   }
 
   static fromText(text: string): RawJson {

@@ -52,16 +52,23 @@ export function sessionIdOf(request: HttpRequest, name: string): string | undefi
   return value === undefined || value === "" ? undefined : value;
 }
 
-/** Header names that differ only in `-` and `_` are one name to Ray. */
 function joinedOtherwise(request: HttpRequest, name: string): string | undefined {
-  for (const sent of request.headerNames()) {
-    if (sent.length === name.length && withDashes(sent) === withDashes(name)) return request.header(sent);
-  }
+  for (const sent of request.headerNames()) if (isSameName(sent, name)) return request.header(sent);
   return undefined;
 }
 
-function withDashes(name: string): string {
-  return name.replaceAll("_", "-");
+/** Header names that differ only in `-` and `_` are one name to Ray. */
+function isSameName(one: string, other: string): boolean {
+  if (one.length !== other.length) return false;
+  for (let index = 0; index < one.length; index += 1) {
+    const character = one[index];
+    if (character !== other[index] && !(isJoint(character) && isJoint(other[index]))) return false;
+  }
+  return true;
+}
+
+function isJoint(character: string | undefined): boolean {
+  return character === "-" || character === "_";
 }
 
 /** The allow-listed headers a client sent, flat. */

@@ -231,16 +231,23 @@ export class EventStreamMonitor {
   }
 
   #look({ event, data }: EventSourceMessage): void {
-    if (usagePattern.test(data)) this.#usageText = data;
+    const hasUsage = usagePattern.test(data);
     const isError = event === "error" || errorPattern.test(data);
     const isOrdinary = this.#sawContent && this.#finishReasons.size === 0 && !isError;
-    if (isOrdinary && looksWhole(data) && !finishReasonPattern.test(data)) return;
+    if (isOrdinary && looksWhole(data) && !finishReasonPattern.test(data)) {
+      if (hasUsage) this.#usageText = data;
+      return;
+    }
     const chunk = asJsonObject(tryParse(data));
     if (chunk === undefined) {
       if (event === "error") this.#reportError(data);
       else if (this.#finishing) this.#endsAt = this.#eventCount;
       else this.#malformed = true;
       return;
+    }
+    if (hasUsage && asJsonObject(chunk["usage"]) !== undefined) {
+      this.#usage = chunk["usage"];
+      this.#usageText = undefined;
     }
     const error = chunk["error"];
     if (event === "error" || (error !== undefined && error !== null)) this.#reportError(chunk);

@@ -10,7 +10,7 @@ const ticks = { now: 0, users: 0, interval: undefined as NodeJS.Timeout | undefi
  * A timer of many seconds that is started over far more often than it fires, for every token of a stream.
  *
  * Starting it over only notes the time of the last tick; when its time seems over it waits for what is then left. So it
- * may be late by a tick.
+ * may be late by a tick; and early by as much as the turn of the event loop took in which it was started over last.
  */
 export class LongTimer implements Timer {
   readonly #callback: () => void;

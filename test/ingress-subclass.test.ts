@@ -8,8 +8,8 @@ import { OpenAiIngress } from "../src/ingress/openai-ingress.ts";
 import { chat, errorIn, modelRequests, pdFixture, post } from "./door-fixtures.ts";
 
 class GuardedIngress extends OpenAiIngress {
-  protected override admit(request: IngressRequest): void {
-    if (request.header("authorization") !== "Bearer key") {
+  protected override admit({ header }: IngressRequest): void {
+    if (header("authorization") !== "Bearer key") {
       throw new RequestError("Invalid API key.", { status: 401, code: "invalid_api_key" });
     }
   }

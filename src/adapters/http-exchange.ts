@@ -3,7 +3,7 @@ import type { ByteSource } from "../internal/byte-stream.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
 import type { Clock } from "../internal/clock.ts";
 
-/** A client's HTTP request, whatever server it came through. */
+/** A client's HTTP request, whatever server it came through. Its functions need no `this`: it can be taken apart. */
 export interface HttpRequest {
   readonly method: string;
   /** Path without query, as it came: percent-encoding not decoded. */
@@ -11,9 +11,9 @@ export interface HttpRequest {
   /** Query without `?`. */
   readonly query: string;
   /** The value of a header, lower-case name; several are joined with `, `. */
-  header(name: string): string | undefined;
+  readonly header: (name: string) => string | undefined;
   /** Lower-case names of all headers. */
-  headerNames(): readonly string[];
+  readonly headerNames: () => readonly string[];
   /**
    * Reads the whole body, once.
    *
@@ -21,7 +21,7 @@ export interface HttpRequest {
    *   there at once; the view is good until the next call
    * @throws RequestError 413 when it is larger than `maxBytes`, 408 when it is not complete within `timeoutMs`
    */
-  readBody(limits: BodyLimits, onProgress?: (bytes: Uint8Array) => void): Promise<Uint8Array>;
+  readonly readBody: (limits: BodyLimits, onProgress?: (bytes: Uint8Array) => void) => Promise<Uint8Array>;
   /** Fires when the client leaves; ended when the response is delivered or given up. */
   readonly cancel: CancelToken;
 }

@@ -1,13 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
 import { CancelToken } from "../internal/cancel-token.ts";
-import {
-  type BodyLimits,
-  type HttpRequest,
-  type HttpResponse,
-  type HttpService,
-  isByteSource,
-} from "./http-exchange.ts";
+import { type HttpRequest, type HttpResponse, type HttpService, isByteSource } from "./http-exchange.ts";
 import { readNodeBody } from "./node-body.ts";
 import { writeHead } from "./response-head.ts";
 import { ResponseSink, sendWhole } from "./response-sink.ts";
@@ -43,6 +37,16 @@ class NodeExchange implements HttpRequest {
   /** The answer is ours, or the next handler's; not one that cuts this request short. */
   answered = false;
 
+  readonly header = (name: string): string | undefined => {
+    const value = this.request.headers[name];
+    return Array.isArray(value) ? value.join(", ") : value;
+  };
+
+  readonly headerNames = (): readonly string[] => Object.keys(this.request.headers);
+
+  readonly readBody: HttpRequest["readBody"] = (limits, onProgress) =>
+    readNodeBody(this.request, limits, onProgress);
+
   constructor(request: IncomingMessage, response: ServerResponse) {
     this.request = request;
     this.response = response;
@@ -53,19 +57,6 @@ class NodeExchange implements HttpRequest {
     this.query = question < 0 ? "" : url.slice(question + 1);
     // The response closes when the client leaves, and once it is sent; the request closes as soon as its body was read.
     response.on("close", () => this.onClose());
-  }
-
-  header(name: string): string | undefined {
-    const value = this.request.headers[name];
-    return Array.isArray(value) ? value.join(", ") : value;
-  }
-
-  headerNames(): readonly string[] {
-    return Object.keys(this.request.headers);
-  }
-
-  readBody(limits: BodyLimits, onProgress?: (bytes: Uint8Array) => void): Promise<Uint8Array> {
-    return readNodeBody(this.request, limits, onProgress);
   }
 
   onClose(): void {

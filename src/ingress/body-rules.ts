@@ -1,6 +1,5 @@
 import {
   arrayOf,
-  type FieldRule,
   type FieldRules,
   integer,
   objectOf,
@@ -33,9 +32,6 @@ export interface FormRules {
   readonly flags: readonly string[];
 }
 
-/** Rules as they are written down. */
-type NamedRules = Readonly<Record<string, FieldRule>>;
-
 const text = ofKind(["string"]);
 const optionalText = optional(text);
 const flag = optional(ofKind(["boolean"]));
@@ -45,15 +41,15 @@ const list = optional(ofKind(["array"]));
 const optionalInteger = optional(integer());
 
 /** Fields that this library reads, whatever the route. */
-const common: NamedRules = { model: optionalText, stream: flag, priority: optionalInteger };
+const common: FieldRules = { model: optionalText, stream: flag, priority: optionalInteger };
 
 /**
  * Fields we act on or that clients most often get wrong. Strict where pydantic is lax: `"true"` for `stream` would
  * make the engine stream without us knowing.
  */
-const generation: NamedRules = {
+const generation: FieldRules = {
   ...common,
-  stream_options: optional(objectOfFields({ include_usage: flag, continuous_usage_stats: flag })),
+  stream_options: optional(objectWith({ include_usage: flag, continuous_usage_stats: flag })),
   n: optionalInteger,
   max_tokens: optionalInteger,
   min_tokens: optionalInteger,
@@ -76,7 +72,7 @@ const generation: NamedRules = {
   truncate_prompt_tokens: optional(integer(-1)),
 };
 
-const message = objectOfFields({
+const message = objectWith({
   role: text,
   content: optional(ofKind(["string", "array"])),
   tool_calls: list,
@@ -87,17 +83,8 @@ const dimensions = optional(integer(1));
 const encodingFormat = optional(word("float", "base64", "bytes", "bytes_only"));
 const messages = arrayOf(message);
 
-function json(required: RequiredFields, fields: NamedRules): JsonRules {
-  return { kind: "json", required, fields: byName(fields) };
-}
-
-function objectOfFields(fields: NamedRules): FieldRule {
-  return objectWith(byName(fields));
-}
-
-/** The names of fields come from clients: a Map has none of its own. */
-function byName(rules: NamedRules): FieldRules {
-  return new Map(Object.entries(rules));
+function json(required: RequiredFields, fields: FieldRules): JsonRules {
+  return { kind: "json", required, fields };
 }
 
 /** Bodies of the JSON routes. */

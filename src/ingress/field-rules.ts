@@ -20,7 +20,7 @@ export interface FieldRule {
 }
 
 /** Rules by field name; fields without a rule are the engine's to judge. */
-export type FieldRules = ReadonlyMap<string, FieldRule>;
+export type FieldRules = Readonly<Record<string, FieldRule>>;
 
 /** Groups of fields of which one each must be there. */
 export type RequiredFields = readonly (readonly string[])[];
@@ -75,7 +75,8 @@ export function objectOr(rule: FieldRule): FieldRule {
 }
 
 /** An object whose named fields follow these rules. */
-export function objectWith(rules: FieldRules): FieldRule {
+export function objectWith(fields: FieldRules): FieldRule {
+  const rules = byName(fields);
   return ofKind(["object"], (field) => {
     let faults: Fault[] | undefined;
     for (let member = field.first(); member !== undefined; member = member.next()) {
@@ -159,7 +160,8 @@ function within(step: string, faults: readonly Fault[]): readonly Fault[] {
  *
  * @throws RequestError 400 that names every problem
  */
-export function checkFields(body: JsonObjectIndex, rules: FieldRules, required: RequiredFields): void {
+export function checkFields(body: JsonObjectIndex, fields: FieldRules, required: RequiredFields): void {
+  const rules = byName(fields);
   let problems: FieldProblem[] | undefined;
   for (const group of required) {
     if (!hasOneOf(body, group)) (problems ??= []).push(missing(group));
@@ -179,6 +181,18 @@ export function checkFields(body: JsonObjectIndex, rules: FieldRules, required: 
     }
   }
   if (problems !== undefined) throw invalidRequest(problems);
+}
+
+const maps = new WeakMap<FieldRules, ReadonlyMap<string, FieldRule>>();
+
+/** The names of fields come from clients: a Map has none of its own. */
+function byName(rules: FieldRules): ReadonlyMap<string, FieldRule> {
+  let map = maps.get(rules);
+  if (map === undefined) {
+    map = new Map(Object.entries(rules));
+    maps.set(rules, map);
+  }
+  return map;
 }
 
 function hasOneOf(body: JsonObjectIndex, names: readonly string[]): boolean {

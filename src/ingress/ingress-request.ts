@@ -1,4 +1,4 @@
-import type { BodyLimits, HttpRequest } from "../adapters/http-exchange.ts";
+import type { HttpRequest } from "../adapters/http-exchange.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
 import type { RequestTrace } from "../observability/request-trace.ts";
 import type { Route } from "./routes.ts";
@@ -20,6 +20,9 @@ export class RoutedRequest implements IngressRequest {
   readonly method: string;
   readonly path: string;
   readonly query: string;
+  readonly header: HttpRequest["header"];
+  readonly headerNames: HttpRequest["headerNames"];
+  readonly readBody: HttpRequest["readBody"];
   readonly cancel: CancelToken;
   readonly route: Route;
   readonly parameter: string | undefined;
@@ -27,7 +30,6 @@ export class RoutedRequest implements IngressRequest {
   /** Filled in when the answer tells how it was served. */
   trace: RequestTrace | undefined;
   readonly onTrace: IngressRequest["onTrace"];
-  readonly #received: HttpRequest;
 
   /** @param wantsTrace whether the answer will tell how it was served */
   constructor(
@@ -37,27 +39,17 @@ export class RoutedRequest implements IngressRequest {
     requestId: string,
     wantsTrace: boolean,
   ) {
-    this.#received = received;
     this.method = received.method;
     this.path = received.path;
     this.query = received.query;
+    this.header = received.header;
+    this.headerNames = received.headerNames;
+    this.readBody = received.readBody;
     this.cancel = received.cancel;
     this.route = route;
     this.parameter = parameter;
     this.requestId = requestId;
     this.trace = undefined;
     this.onTrace = wantsTrace ? (trace) => void (this.trace = trace) : undefined;
-  }
-
-  header(name: string): string | undefined {
-    return this.#received.header(name);
-  }
-
-  headerNames(): readonly string[] {
-    return this.#received.headerNames();
-  }
-
-  readBody(limits: BodyLimits, onProgress?: (bytes: Uint8Array) => void): Promise<Uint8Array> {
-    return this.#received.readBody(limits, onProgress);
   }
 }

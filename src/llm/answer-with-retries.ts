@@ -102,6 +102,12 @@ export class PendingModelRequest implements PendingRequest {
   /** Read once for all steps of one choice, and forgotten with it: a stream may last, its prompt need not. */
   #text: { readonly value: string | undefined } | undefined;
 
+  /** Routers of users may take the request apart. */
+  readonly promptText = (): string | undefined => {
+    this.#text ??= { value: promptTextOf(this.#request) };
+    return this.#text.value;
+  };
+
   constructor(
     request: ModelRequest,
     attempt: number,
@@ -115,11 +121,6 @@ export class PendingModelRequest implements PendingRequest {
     this.attempt = attempt;
     this.triedReplicaIds = triedReplicaIds;
     this.#request = request;
-  }
-
-  promptText(): string | undefined {
-    this.#text ??= { value: promptTextOf(this.#request) };
-    return this.#text.value;
   }
 }
 

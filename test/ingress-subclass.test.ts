@@ -69,3 +69,13 @@ it("pages of allowed origins may call, also when a request is refused", async ()
   const stranger = await ask({ method: "OPTIONS", headers: { ...preflight, origin: "https://evil.test" } });
   expect([stranger.status, stranger.headers.get("access-control-allow-origin")]).toEqual([405, null]);
 });
+
+it("what a subclass in JavaScript returns to let a request in does not matter", async () => {
+  class Careless extends OpenAiIngress {
+    protected override admit(): void {
+      return null as unknown as void;
+    }
+  }
+  await using fixture = await pdFixture({ ingressCls: Careless });
+  expect((await fixture.app.fetch(new Request("http://h/health"))).status).toBe(200);
+});

@@ -9,6 +9,13 @@ import type { BodyLimits } from "./http-exchange.ts";
 /** To go on when what runs now is done. */
 const settled = Promise.resolve();
 
+/** A request of node:http, and what is known of its body. */
+export interface NodeBody {
+  readonly request: IncomingMessage;
+  /** All of it was read, though node:http may only be about to notice that the request is complete. */
+  bodyRead: boolean;
+}
+
 /** What body parsers leave on a request. */
 type ParsedRequest = IncomingMessage & { readonly rawBody?: unknown; readonly body?: unknown };
 
@@ -17,10 +24,11 @@ type ParsedRequest = IncomingMessage & { readonly rawBody?: unknown; readonly bo
  * (`rawBody`), else what it parsed, written out again.
  */
 export async function readNodeBody(
-  request: IncomingMessage,
+  from: NodeBody,
   limits: BodyLimits,
   onProgress?: (bytes: Uint8Array) => void,
 ): Promise<Uint8Array> {
+  const { request } = from;
   const parsed = parsedBody(request, limits.warn);
   if (parsed !== undefined) {
     if (parsed.byteLength > limits.maxBytes) throw bodyTooLarge(limits.maxBytes);
@@ -30,15 +38,23 @@ export async function readNodeBody(
   const length = request.headers["content-length"];
   const announced = length === undefined ? undefined : Number(length);
   if (announced !== undefined && announced > limits.maxBytes) throw bodyTooLarge(limits.maxBytes);
-  // A small body comes with its headers: the parser has it when it is done with this piece of the connection.
+  // To whoever listens already it would be gone by then.
+  if (request.readableFlowing !== null) return readStream(request, announced, limits, onProgress);
+  // A small body comes with its headers: the parser has handed it over when it is done with this piece of it.
   await settled;
-  return arrivedBody(request, announced) ?? readStream(request, announced, limits, onProgress);
+  const arrived = arrivedBody(request, announced);
+  if (arrived !== undefined) {
+    from.bodyRead = true;
+    return arrived;
+  }
+  if (request.readableDidRead && !request.destroyed) throw bodyConsumed();
+  return readStream(request, announced, limits, onProgress);
 }
 
 /** A body that is all there, without the listeners and the timer of one that is awaited; undefined for another. */
 function arrivedBody(request: IncomingMessage, announced: number | undefined): Uint8Array | undefined {
   if (announced === undefined || announced === 0 || request.readableLength !== announced) return undefined;
-  // Somebody else may be reading it, or have asked for text.
+  // Somebody else may have begun to read it, or have asked for text.
   if (request.readableFlowing !== null || request.readableEncoding !== null || request.destroyed)
     return undefined;
   const body = request.read() as Uint8Array;

@@ -2,8 +2,8 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
 import { CancelToken } from "../internal/cancel-token.ts";
 import { type HttpRequest, type HttpResponse, type HttpService, isByteSource } from "./http-exchange.ts";
-import { readNodeBody } from "./node-body.ts";
-import { writeHead } from "./response-head.ts";
+import { type NodeBody, readNodeBody } from "./node-body.ts";
+import { setHead, writeHead } from "./response-head.ts";
 import { ResponseSink, sendWhole } from "./response-sink.ts";
 
 /** A request listener of node:http that is also Express middleware. */
@@ -27,7 +27,7 @@ export function nodeHandler(service: HttpService): NodeHandler {
 }
 
 /** One request of node:http and the response that belongs to it. */
-class NodeExchange implements HttpRequest {
+class NodeExchange implements HttpRequest, NodeBody {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly method: string;
@@ -36,6 +36,7 @@ class NodeExchange implements HttpRequest {
   readonly cancel = new CancelToken();
   /** The answer is ours, or the next handler's; not one that cuts this request short. */
   answered = false;
+  bodyRead = false;
 
   readonly header = (name: string): string | undefined => {
     const value = this.request.headers[name];
@@ -44,8 +45,7 @@ class NodeExchange implements HttpRequest {
 
   readonly headerNames = (): readonly string[] => Object.keys(this.request.headers);
 
-  readonly readBody: HttpRequest["readBody"] = (limits, onProgress) =>
-    readNodeBody(this.request, limits, onProgress);
+  readonly readBody: HttpRequest["readBody"] = (limits, onProgress) => readNodeBody(this, limits, onProgress);
 
   constructor(request: IncomingMessage, response: ServerResponse) {
     this.request = request;
@@ -89,7 +89,7 @@ async function answer(
     }
     exchange.answered = true;
     if (next === undefined || httpResponse.unserved !== true) {
-      send(httpResponse, exchange.request, response);
+      send(httpResponse, exchange);
       return;
     }
     exchange.cancel.end();
@@ -102,15 +102,19 @@ async function answer(
   next();
 }
 
-function send(answer: HttpResponse, request: IncomingMessage, response: ServerResponse): void {
+function send(answer: HttpResponse, { request, response, bodyRead }: NodeExchange): void {
   const { body } = answer;
   // The rest of an unread body must not be taken for the next request.
-  const last = !request.complete;
-  if (isByteSource(body)) {
-    writeHead(response, answer, undefined, last);
+  const closes = !request.complete && !bodyRead;
+  if (body === undefined) {
+    // node:http knows which answers without a body have a length of 0, and which have none.
+    setHead(response, answer, { contentLength: undefined, closes });
+    response.end();
+  } else if (isByteSource(body)) {
+    writeHead(response, answer, { contentLength: undefined, closes });
     body.pipe(new ResponseSink(body, response, answer.lastWords));
-    return;
+  } else {
+    writeHead(response, answer, { contentLength: body.byteLength, closes });
+    sendWhole(response, body);
   }
-  writeHead(response, answer, body?.byteLength, last);
-  sendWhole(response, body);
 }

@@ -1,8 +1,9 @@
-import { ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { ByteSink, ByteSource } from "../internal/byte-stream.ts";
 import type { HttpResponse } from "./http-exchange.ts";
+import { isWrapped } from "./response-head.ts";
 
 /** How long a client whose answer broke may take to read to its end, milliseconds. */
 const lastWordsTimeoutMs = 5000;
@@ -11,8 +12,8 @@ const stringBelowBytes = 8 * 1024;
 const lastFrame = "0\r\n\r\n";
 
 /** Sends an answer that is all there, headers and body in one write where possible. */
-export function sendWhole(response: ServerResponse, body: Uint8Array | undefined): void {
-  if (body === undefined || body.byteLength > stringBelowBytes || isWrapped(response)) {
+export function sendWhole(response: ServerResponse, body: Uint8Array): void {
+  if (body.byteLength > stringBelowBytes || isWrapped(response)) {
     response.end(body);
     return;
   }
@@ -145,12 +146,6 @@ function takeFraming(response: ServerResponse): boolean {
   if (!response.chunkedEncoding) return false;
   response.chunkedEncoding = false;
   return true;
-}
-
-/** True when a middleware (compression, for one) or another kind of server stands between us and the socket. */
-function isWrapped(response: ServerResponse): boolean {
-  const { write, end } = ServerResponse.prototype;
-  return response.write !== write || response.end !== end;
 }
 
 /** One chunk of `transfer-encoding: chunked`, and what comes after it. */

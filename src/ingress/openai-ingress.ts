@@ -210,7 +210,8 @@ export class OpenAiIngress implements DeploymentInstance {
     const admitted = this.admit(request);
     return admitted === undefined
       ? this.#dispatch(request, name)
-      : admitted.then(() => this.#dispatch(request, name));
+      : // A subclass in JavaScript may return anything.
+        Promise.resolve(admitted).then(() => this.#dispatch(request, name));
   }
 
   #dispatch(request: RoutedRequest, name: string): HttpResponse | Promise<HttpResponse> {

@@ -14,11 +14,11 @@ export interface Clock {
   now(): number;
   /** Milliseconds since 1970, for people to read. */
   wallNow(): number;
-  /** Calls `callback` once after `delayMs` milliseconds. Long ones that were started over may be late by half a second. */
+  /** Calls `callback` once after `delayMs` milliseconds. Those of 30 s and more may be late by two seconds. */
   setTimer(callback: () => void, delayMs: number, options?: { readonly keepAlive?: boolean }): Timer;
 }
 
-/** From here on half a second more is little. */
+/** From here on two seconds more are little. */
 const longFromMs = 30_000;
 
 /** One class with methods on its prototype: three closures a timer would be garbage for every request. */
@@ -45,8 +45,8 @@ export const systemClock: Clock = {
   wallNow: () => Date.now(),
   setTimer: (callback, delayMs, options) => {
     const keepAlive = options?.keepAlive === true;
-    return delayMs < longFromMs
+    return delayMs < longFromMs || keepAlive
       ? new SystemTimer(callback, delayMs, keepAlive)
-      : new LongTimer(callback, delayMs, keepAlive);
+      : new LongTimer(callback, delayMs);
   },
 };

@@ -1,84 +1,119 @@
 import type { Timer } from "./clock.ts";
+import { RingLink } from "./ring.ts";
 
-/** How exactly a long timer notes when it was started over. */
+/** How exactly long timers keep their time. */
 const tickMs = 500;
 
-/** The time of the last tick: reading it costs nothing, while every other way to ask for the time is a native call. */
-const ticks = { now: 0, users: 0, interval: undefined as NodeJS.Timeout | undefined };
+/** What all long timers hang on; turns while there are any, and no longer than one tick more. */
+const wheel = {
+  /** Number of the last tick. Reading it costs nothing, while every other way to ask for the time is a native call. */
+  tick: 0,
+  timers: 0,
+  interval: undefined as NodeJS.Timeout | undefined,
+  /** Rings of timers, by the tick in which they are due. */
+  due: new Map<number, RingLink>(),
+};
 
 /**
- * A timer of many seconds that is started over far more often than it fires, for every token of a stream.
+ * A timer of many seconds: every request has several, which are started over for every token and hardly ever fire.
  *
- * Starting it over only notes the time of the last tick; when its time seems over it waits for what is then left. So it
- * may be late by a tick; and early by as much as the turn of the event loop took in which it was started over last.
+ * Setting one links it in among those that are due together; starting it over notes the number of the last tick, and when
+ * it comes up it moves on by what is then left. So it may be late by two seconds; and early by as much as the turn of the
+ * event loop took in which it was started over last. It does not keep the process alive.
  */
-export class LongTimer implements Timer {
+export class LongTimer extends RingLink implements Timer {
   readonly #callback: () => void;
-  readonly #delayMs: number;
-  readonly #keepAlive: boolean;
-  #handle: NodeJS.Timeout | undefined;
-  /** When it was started over; undefined while it was not. */
-  #startedAt: number | undefined;
+  readonly #ticks: number;
+  /** The tick in which it was started, or started over. */
+  #startedAt = 0;
+  #isSet = false;
   #cancelled = false;
 
-  constructor(callback: () => void, delayMs: number, keepAlive: boolean) {
+  constructor(callback: () => void, delayMs: number) {
+    super();
     this.#callback = callback;
-    this.#delayMs = delayMs;
-    this.#keepAlive = keepAlive;
+    this.#ticks = Math.ceil(delayMs / tickMs);
     this.#start();
   }
 
   cancel(): void {
     this.#cancelled = true;
-    this.#stop();
+    if (!this.#isSet) return;
+    this.remove();
+    this.#unset();
   }
 
   refresh(): void {
-    if (this.#handle !== undefined) this.#startedAt = ticks.now;
-    else if (!this.#cancelled) this.#start();
+    if (!this.#isSet && !this.#cancelled) this.#start();
+    // The next tick may be about to come.
+    else if (wheel.tick >= this.#startedAt) this.#startedAt = wheel.tick + 1;
+  }
+
+  /** @internal The tick has come in which it seemed due; it is in no ring. */
+  onTick(tick: number): void {
+    if (this.#dueAt > tick) {
+      this.#hang();
+      return;
+    }
+    this.#unset();
+    this.#callback();
+  }
+
+  /** It was started somewhere within a tick, so that its whole time is over one tick later. */
+  get #dueAt(): number {
+    return this.#startedAt + this.#ticks + 1;
   }
 
   #start(): void {
-    joinTicks();
-    this.#wait(this.#delayMs);
+    startWheel();
+    wheel.timers += 1;
+    this.#isSet = true;
+    this.#startedAt = currentTick();
+    this.#hang();
   }
 
-  #stop(): void {
-    if (this.#handle === undefined) return;
-    clearTimeout(this.#handle);
-    this.#handle = undefined;
-    this.#startedAt = undefined;
-    ticks.users -= 1;
-  }
-
-  #wait(ms: number): void {
-    this.#handle = setTimeout(() => this.#onTime(), ms);
-    if (!this.#keepAlive) this.#handle.unref();
-  }
-
-  #onTime(): void {
-    const startedAt = this.#startedAt;
-    if (startedAt !== undefined) {
-      this.#startedAt = undefined;
-      this.#wait(Math.max(1, startedAt + tickMs + this.#delayMs - performance.now()));
-      return;
+  #hang(): void {
+    const dueAt = this.#dueAt;
+    let ring = wheel.due.get(dueAt);
+    if (ring === undefined) {
+      ring = new RingLink();
+      wheel.due.set(dueAt, ring);
     }
-    this.#stop();
-    this.#callback();
+    this.insertBefore(ring);
+  }
+
+  #unset(): void {
+    this.#isSet = false;
+    wheel.timers -= 1;
   }
 }
 
-/** The ticks run while there is a long timer, and no longer than one tick more: starting them has its price, too. */
-function joinTicks(): void {
-  ticks.users += 1;
-  if (ticks.interval !== undefined) return;
-  ticks.now = performance.now();
-  ticks.interval = setInterval(tick, tickMs).unref();
+function currentTick(): number {
+  return Math.floor(performance.now() / tickMs);
 }
 
-function tick(): void {
-  ticks.now = performance.now();
-  if (ticks.users > 0) return;
-  clearInterval(ticks.interval);
-  ticks.interval = undefined;
+function startWheel(): void {
+  if (wheel.interval !== undefined) return;
+  wheel.tick = currentTick();
+  wheel.interval = setInterval(turn, tickMs).unref();
+}
+
+function turn(): void {
+  const now = currentTick();
+  while (wheel.tick < now) {
+    wheel.tick += 1;
+    const ring = wheel.due.get(wheel.tick);
+    if (ring === undefined) continue;
+    wheel.due.delete(wheel.tick);
+    // Whatever a callback does to the others of the ring, the first is the next.
+    while (ring.next !== ring) {
+      const timer = ring.next as LongTimer;
+      timer.remove();
+      timer.onTick(wheel.tick);
+    }
+  }
+  if (wheel.timers > 0) return;
+  clearInterval(wheel.interval);
+  wheel.interval = undefined;
+  wheel.due.clear();
 }

@@ -1,11 +1,11 @@
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
 import type { Clock } from "../internal/clock.ts";
+import { RingLink } from "../internal/ring.ts";
 
 /** The requests that an application is answering. */
 export class InFlightRequests {
-  /** A ring of links: a set would be rebuilt again and again, for its members come and go with every request. */
-  readonly #ring = new Link(undefined);
+  readonly #ring = new RingLink();
   #size = 0;
   #onIdle: (() => void) | undefined;
 
@@ -15,7 +15,7 @@ export class InFlightRequests {
 
   /** Counts a request until its token ends. */
   add(cancel: CancelToken): void {
-    const link = new Link(cancel);
+    const link = new RequestLink(cancel);
     link.insertBefore(this.#ring);
     this.#size += 1;
     cancel.onEnd(() => {
@@ -28,7 +28,8 @@ export class InFlightRequests {
   /** Cancels whatever still runs. */
   cancel(error: ServeLLMError): void {
     const tokens: CancelToken[] = [];
-    for (let link = this.#ring.next; link.cancel !== undefined; link = link.next) tokens.push(link.cancel);
+    for (let link = this.#ring.next; link !== this.#ring; link = link.next)
+      tokens.push((link as RequestLink).cancel);
     for (const token of tokens) token.cancel(error);
   }
 
@@ -45,25 +46,12 @@ export class InFlightRequests {
   }
 }
 
-/** One request in the ring; the one without a token is where it begins and ends. */
-class Link {
-  readonly cancel: CancelToken | undefined;
-  previous: Link = this;
-  next: Link = this;
+/** One request of the ring. */
+class RequestLink extends RingLink {
+  readonly cancel: CancelToken;
 
-  constructor(cancel: CancelToken | undefined) {
+  constructor(cancel: CancelToken) {
+    super();
     this.cancel = cancel;
-  }
-
-  insertBefore(next: Link): void {
-    this.next = next;
-    this.previous = next.previous;
-    this.previous.next = this;
-    next.previous = this;
-  }
-
-  remove(): void {
-    this.previous.next = this.next;
-    this.next.previous = this.previous;
   }
 }

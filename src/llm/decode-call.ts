@@ -9,6 +9,7 @@ import { EventAligner } from "../protocol/event-aligner.ts";
 import { EventStreamMonitor } from "../protocol/event-stream-monitor.ts";
 import { doneEvent } from "../protocol/event-stream-text.ts";
 import { startOfEvent } from "../protocol/start-of-event.ts";
+import { joinParts } from "../replicas/body-parts.ts";
 import type {
   EndpointClient,
   EngineExchange,
@@ -125,6 +126,10 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     this.#readOn();
   }
 
+  get gathers(): boolean {
+    return this.#state === "buffering" || this.#state === "error-body";
+  }
+
   onHeaders(status: number, headers: EngineHeaders): void {
     this.#status = status;
     this.#headers = headers;
@@ -140,13 +145,10 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
       this.#exchange!.abort(new EngineStreamError(this.#init.origin, "malformed"));
       return;
     }
-    if (!isEvents) {
-      this.#state = "buffering";
-      return;
-    }
+    this.#state = isEvents ? "holding" : "buffering";
+    if (!isEvents) return;
     this.#monitor = new EventStreamMonitor({ expectedChoices: this.#init.expectedChoices });
     this.#aligner = new EventAligner();
-    this.#state = "holding";
   }
 
   onData(chunk: Buffer): boolean {
@@ -170,11 +172,11 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
 
   onEnd(): void {
     switch (this.#state) {
-      case "error-body": {
-        const body = Buffer.concat(this.#chunks);
-        this.#fail(engineErrorResponse(this.#init.origin, this.#status, this.#headers, body));
+      case "error-body":
+        this.#fail(
+          engineErrorResponse(this.#init.origin, this.#status, this.#headers, joinParts(this.#chunks)),
+        );
         return;
-      }
       case "buffering":
         this.#answerComplete();
         return;
@@ -218,11 +220,9 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
   #answerComplete(): void {
     let body: Uint8Array;
     try {
-      const { origin, expectedChoices } = this.#init;
-      const [first] = this.#chunks;
-      const whole = this.#chunks.length === 1 ? (first as Buffer) : Buffer.concat(this.#chunks, this.#size);
+      const { origin, expectedChoices, promptDetails } = this.#init;
       const onUsage = (usage: unknown): void => void (this.#usage = usage);
-      body = completeAnswer(whole, origin, expectedChoices, onUsage, this.#init.promptDetails);
+      body = completeAnswer(joinParts(this.#chunks), origin, expectedChoices, onUsage, promptDetails);
     } catch (error) {
       this.#fail(error as ServeLLMError);
       return;

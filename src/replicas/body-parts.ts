@@ -12,7 +12,11 @@ export function sizeOfParts(parts: readonly Uint8Array[]): number {
 
 /** A small body in one piece; of a large one, small parts that lie side by side. */
 export function joinSmallParts(parts: readonly Uint8Array[]): Buffer | readonly Uint8Array[] {
-  if (sizeOfParts(parts) >= joinBelowBytes) return joinNeighbours(parts);
+  return sizeOfParts(parts) >= joinBelowBytes ? joinNeighbours(parts) : joinParts(parts);
+}
+
+/** A body in one piece: not a copy when it is one already. */
+export function joinParts(parts: readonly Uint8Array[]): Buffer {
   const only = parts.length === 1 ? parts[0] : undefined;
   return Buffer.isBuffer(only) ? only : Buffer.concat(parts);
 }

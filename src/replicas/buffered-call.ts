@@ -10,6 +10,7 @@ import type {
   EngineHttpRequest,
   EngineResponseSink,
 } from "./endpoint-client.ts";
+import { joinParts } from "./body-parts.ts";
 import type { EngineHeaders } from "./engine-headers.ts";
 
 /** A complete answer of an engine, whatever its status. */
@@ -68,6 +69,7 @@ function asItIs(response: BufferedResponse): BufferedResponse {
 }
 
 class BufferingSink<Result> implements EngineResponseSink {
+  readonly gathers = true;
   readonly #origin: EngineErrorOrigin;
   readonly #options: BufferedCallOptions;
   readonly #read: (response: BufferedResponse) => Result;
@@ -124,7 +126,7 @@ class BufferingSink<Result> implements EngineResponseSink {
 
   onEnd(): void {
     this.#settle();
-    const body = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks, this.#size);
+    const body = joinParts(this.#chunks);
     try {
       this.#resolve(this.#read({ status: this.#status, headers: this.#headers!, body }));
     } catch (error) {

@@ -25,6 +25,12 @@ export interface EngineHttpRequest {
 
 /** Receives an engine's answer as it comes in. After `onEnd` or `onError` nothing more is called. */
 export interface EngineResponseSink {
+  /**
+   * True while it only gathers the body: pieces then come as they are, at once, for there is nothing to save.
+   *
+   * @default false
+   */
+  readonly gathers?: boolean | undefined;
   onHeaders(status: number, headers: EngineHeaders): void;
   /**
    * All of the body that one read of the socket brought, as one piece: what an engine sends token by token often
@@ -219,7 +225,9 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
   }
 
   onData(chunk: Buffer): boolean {
-    if (this.#sink === undefined) return true;
+    const sink = this.#sink;
+    if (sink === undefined) return true;
+    if (sink.gathers === true) return sink.onData(chunk);
     if (this.#read === undefined) {
       this.#read = chunk;
       // undici parses all of a read before anything else runs.

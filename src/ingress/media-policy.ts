@@ -12,7 +12,7 @@ import { parseEngineJson } from "../protocol/engine-json.ts";
 export type MediaHosts = readonly string[] | "any";
 
 const mediaKeys = ["image_url", "audio_url", "video_url"] as const;
-/** Keys that a body with media has somewhere: `JsonScanOptions.notedKeys` of every body that is checked. */
+/** Keys that a body with media has somewhere: every body that is checked is scanned for them. */
 export const keysOfMedia: ReadonlySet<string> = new Set([...mediaKeys, "url"]);
 const scheme = /^[a-z][a-z0-9+.-]*:/i;
 /** Characters at which URL readers disagree on where the host ends. */

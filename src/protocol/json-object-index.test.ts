@@ -100,6 +100,23 @@ describe("JsonObjectScan", () => {
     const every = Array.from({ length: bytes.length }, (_, index) => index);
     expect(scanInPieces(bytes, every, watch)).toEqual(expected);
   });
+
+  it("does not look through a number again with each piece that brings more of it", () => {
+    let reads = 0;
+    const counted = (bytes: Uint8Array): Uint8Array =>
+      new Proxy(bytes, {
+        get(target, key) {
+          if (typeof key === "string" && /^\d+$/.test(key)) reads += 1;
+          const value: unknown = Reflect.get(target, key, target);
+          return typeof value === "function" ? (value.bind(target) as unknown) : value;
+        },
+      });
+    const bytes = Buffer.from(`{"a":${"1".repeat(2000)}}`);
+    const scan = new JsonObjectScan();
+    for (let size = 1; size < bytes.length; size += 1) scan.advance(counted(bytes.subarray(0, size)));
+    expect(scan.finish(counted(bytes)).raw("a")?.bytes).toHaveLength(2000);
+    expect(reads).toBeLessThan(bytes.length * 20);
+  });
 });
 
 describe("scanJsonObject", () => {

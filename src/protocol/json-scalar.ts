@@ -7,11 +7,12 @@ const zero = 0x30;
 /**
  * End of a number, `true`, `false` or `null`.
  *
+ * @param from where to look on for the end of a number that the bytes ended in before; else `position`
  * @param final true when there will be no more bytes
  * @returns the position after it; -1 when it may go on behind the bytes there are
  * @throws JsonScanError
  */
-export function scalarEnd(bytes: Uint8Array, position: number, final: boolean): number {
+export function scalarEnd(bytes: Uint8Array, position: number, from: number, final: boolean): number {
   const first = bytes[position] as number;
   const literal = literalOf(first);
   if (literal !== undefined) {
@@ -19,7 +20,7 @@ export function scalarEnd(bytes: Uint8Array, position: number, final: boolean): 
     return literalEnd(bytes, literal, position);
   }
   if (first !== minus && !isDigit(first)) throw unexpected(bytes, "a value", position);
-  if (!final && numberMayGoOn(bytes, position)) return -1;
+  if (!final && numberMayGoOn(bytes, from)) return -1;
   return numberEnd(bytes, position);
 }
 

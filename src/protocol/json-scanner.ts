@@ -73,6 +73,8 @@ export class JsonScanner implements KeyFindings {
   #loaded: Uint8Array | undefined;
   /** Start of the string that the bytes ended in. */
   #brokenString = -1;
+  /** How many bytes were there before: a number that they ended in is not looked through again, however it arrives. */
+  #seen = 0;
 
   constructor(options: JsonScanOptions) {
     this.#maxDepth = options.maxDepth ?? defaultMaxDepth;
@@ -158,7 +160,7 @@ export class JsonScanner implements KeyFindings {
         next = byte === openBrace ? firstKey : firstElement;
         continue;
       } else if (next === value || next === firstElement) {
-        end = scalarEnd(bytes, position, final);
+        end = scalarEnd(bytes, position, Math.max(position, this.#seen), final);
         if (end < 0) break;
       } else {
         throw unexpectedToken(bytes, next, opener, position);
@@ -171,6 +173,7 @@ export class JsonScanner implements KeyFindings {
     if (final && next !== nothing) throw unexpectedToken(bytes, next, opener, position);
     this.#position = position;
     this.#expecting = next;
+    this.#seen = length;
   }
 
   /** End of a string that is long or has escapes; -1 when that is yet to come. */

@@ -177,7 +177,7 @@ function skipScalar(bytes: Uint8Array, start: number): number {
   return position;
 }
 
-/** The position after an array or object. Only for short ones, with nothing long in them. */
+/** The position after an array or object. Only for those that are short, with nothing long in them, or lie deep. */
 function skipContainer(bytes: Uint8Array, start: number): number {
   let position = start;
   let depth = 0;
@@ -195,7 +195,7 @@ function skipContainer(bytes: Uint8Array, start: number): number {
   return position;
 }
 
-/** The position after a string: its first quote that is not escaped. Only for short ones. */
+/** The position after a string: its first quote that is not escaped. Only for those that are short or lie deep. */
 function skipString(bytes: Uint8Array, start: number): number {
   let position = start + 1;
   while (position < bytes.length) {

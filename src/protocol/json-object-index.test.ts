@@ -117,6 +117,17 @@ describe("JsonObjectScan", () => {
     expect(scan.finish(counted(bytes)).raw("a")?.bytes).toHaveLength(2000);
     expect(reads).toBeLessThan(bytes.length * 20);
   });
+
+  it("remembers few ends, however deep long values nest, and walks over them all the same", () => {
+    const long = `${"[".repeat(100)}"${"x".repeat(300)}"${"]".repeat(100)}`;
+    const index = scanJsonObject(Buffer.from(`{"a":[${long},7]}`));
+    expect(index.spans.size).toBeLessThan(5);
+    let depth = 0;
+    for (let element = index.element("a"); element?.kind === "array"; element = element.first()) depth += 1;
+    expect(depth).toBe(101);
+    expect(index.element("a")?.first()?.next()?.value()).toBe(7);
+    expect(index.element("a")?.first()?.first()?.first()?.first()?.first()?.bytes).toHaveLength(302 + 2 * 96);
+  });
 });
 
 describe("scanJsonObject", () => {

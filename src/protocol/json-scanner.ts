@@ -18,6 +18,11 @@ const expecting = {
 
 /** From this length on, where a value below the top level ends is remembered: whoever walks over it need not look. */
 const spanThreshold = 256;
+/**
+ * That deep, the object itself counted as 1: as far as anyone walks. Without an end to it, a text of little but brackets
+ * would have a span for every four bytes.
+ */
+const deepestSpan = 4;
 
 /** Where one top-level member lies. Byte offsets from the start of the text; ends are exclusive. */
 export interface JsonMember {
@@ -166,7 +171,8 @@ export class JsonScanner implements KeyFindings {
         throw unexpectedToken(bytes, next, opener, position);
       }
       if (depth === 1) this.#addMember(bytes, start, end);
-      else if (end - start >= spanThreshold) (this.spans ??= new Map()).set(start, end);
+      else if (end - start >= spanThreshold && depth <= deepestSpan)
+        (this.spans ??= new Map()).set(start, end);
       position = end;
       next = separator;
     }

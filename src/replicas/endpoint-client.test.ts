@@ -67,6 +67,21 @@ describe("connections", () => {
     expect(server.connections).toBe(3);
   });
 
+  it("rest for a turn after an answer, upon which a server may close them", async () => {
+    const { server, next } = await manualServer();
+    await using _server = server;
+    const client = makeClient(server.url);
+    const first = answerOf(client, get());
+    const [{ socket }, response] = await next();
+    response.end("ok");
+    await first;
+    const second = answerOf(client, get());
+    socket.destroy();
+    (await next())[1].end("ok");
+    expect((await second).events.at(-1)).toBe("end");
+    expect(server.connections).toBe(2);
+  });
+
   it("that the server closed while idle are not used again", async () => {
     const { server, next } = await manualServer();
     await using _server = server;

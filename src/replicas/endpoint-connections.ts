@@ -1,5 +1,6 @@
 import { buildConnector, Client } from "undici";
 import type { ClientConfig } from "../config/client-config.ts";
+import { onNextTurn } from "../internal/next-turn.ts";
 
 /** vLLM's server closes idle connections after 5 s; ours must be gone before that. */
 const keepAliveMs = 4_000;
@@ -34,6 +35,8 @@ export class EndpointConnections {
   readonly #options: Client.Options;
   readonly #all = new Set<EngineConnection>();
   readonly #idle: EngineConnection[] = [];
+  /** Given back in this turn of the event loop. */
+  #resting: EngineConnection[] = [];
   #ended: "closed" | "destroyed" | undefined;
 
   constructor(url: string, client: ClientConfig) {
@@ -77,9 +80,10 @@ export class EndpointConnections {
     connection.inUse = false;
     if (!connection.isOpen) {
       this.#all.delete(connection);
-    } else if (usable && this.#ended === undefined) {
-      connection.idleAt = this.#idle.length;
-      this.#idle.push(connection);
+    } else if (usable) {
+      // As undici would: a server may close it right after an answer, though it never said so.
+      if (this.#resting.length === 0) onNextTurn(() => this.#endRest());
+      this.#resting.push(connection);
     }
   }
 
@@ -95,6 +99,17 @@ export class EndpointConnections {
   async destroy(error: Error | null): Promise<void> {
     this.#ended = "destroyed";
     await Promise.all([...this.#all].map(({ client }) => client.destroy(error)));
+  }
+
+  #endRest(): void {
+    const rested = this.#resting;
+    this.#resting = [];
+    if (this.#ended !== undefined) return;
+    for (const connection of rested) {
+      if (!connection.isOpen) continue;
+      connection.idleAt = this.#idle.length;
+      this.#idle.push(connection);
+    }
   }
 
   #add(): EngineConnection {

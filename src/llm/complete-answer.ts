@@ -8,13 +8,13 @@ import { type JsonObjectIndex, scanJsonObject } from "../protocol/json-object-in
 import { splicedJson } from "../protocol/json-splice.ts";
 import { engineErrorResponse } from "./engine-error-response.ts";
 import { editsForClient } from "./edits-for-client.ts";
-import type { PromptDetails } from "./prompt-usage.ts";
+import { type PromptDetails, usageCounts } from "./prompt-usage.ts";
 
 /**
  * Checks that a 200 with JSON really is an answer, and takes out what clients must not see.
  *
  * @param expectedChoices how many choices there must be at least
- * @param onUsage hears of the engine's `usage` as it came
+ * @param onUsage hears what the engine counted, see {@link usageCounts}
  * @param promptDetails what prefill said of the prompt; left out when this engine computed it
  * @returns the body for the client
  * @throws EngineResponseError for an error object under status 200; EngineStreamError when choices are missing or
@@ -30,7 +30,7 @@ export function completeAnswer(
   const index = scanAnswer(body, origin);
   if (hasError(index)) throw errorObject(index, origin);
   checkChoices(index.element("choices"), origin, expectedChoices);
-  onUsage?.(index.value("usage"));
+  onUsage?.(usageCounts(index.element("usage")));
   return fitForClient(index, promptDetails);
 }
 

@@ -101,7 +101,7 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     return this.#exchange?.sent === true;
   }
 
-  /** What came so far: the stream's events, and the engine's `usage` as it is. */
+  /** What came so far: the stream's events, and what the engine counted, as far as traces go by it. */
   get produced(): { readonly events: number; readonly usage: unknown } {
     const monitor = this.#monitor as EventStreamMonitor | undefined;
     return { events: monitor?.eventCount ?? 0, usage: this.#usage ?? monitor?.usage };

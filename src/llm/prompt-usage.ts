@@ -1,3 +1,4 @@
+import type { JsonElement } from "../protocol/json-element.ts";
 import { type JsonObjectIndex, scanJsonObject } from "../protocol/json-object-index.ts";
 import { type JsonEdits, splicedJson } from "../protocol/json-splice.ts";
 import { RawJson } from "../protocol/raw-json.ts";
@@ -43,6 +44,21 @@ export function correctedUsage(
   }
   const merged = own === undefined ? details : withCachedTokens(own, details);
   return edited(usage, { set: { prompt_tokens_details: merged } });
+}
+
+/** Of an engine's `usage` what traces and metrics count; undefined when it is no object. */
+export function usageCounts(usage: JsonElement | undefined): unknown {
+  if (usage?.kind !== "object") return undefined;
+  let prompt_tokens: unknown;
+  let completion_tokens: unknown;
+  let prompt_tokens_details: unknown;
+  for (let member = usage.first(); member !== undefined; member = member.next()) {
+    const { key } = member;
+    if (key === "prompt_tokens") prompt_tokens = member.value();
+    else if (key === "completion_tokens") completion_tokens = member.value();
+    else if (key === "prompt_tokens_details") prompt_tokens_details = member.value();
+  }
+  return { prompt_tokens, completion_tokens, prompt_tokens_details };
 }
 
 /** {@link correctedUsage} of a parsed `usage`, as far as traces and metrics count it. */

@@ -82,6 +82,8 @@ export class ResponseSink implements ByteSink {
   #writeToSocket(latin1: string): boolean {
     const socket = this.#socket;
     if (socket === null || this.#scheduled || !socket.writable) return false;
+    // Somebody else may have ended the answer.
+    if (this.#response.writableEnded) return false;
     if (socket.write(framedText(latin1, ""), "latin1") || this.#full) return true;
     this.#full = true;
     // The response hears of it only when the write was its own.

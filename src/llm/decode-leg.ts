@@ -8,7 +8,7 @@ import { DecodeCall } from "./decode-call.ts";
 import { legRequest } from "./leg-request.ts";
 import type { LLMRequest } from "./llm-request.ts";
 import type { LLMResponse } from "./llm-response.ts";
-import { correctedUsageValue, type PromptDetails } from "./prompt-usage.ts";
+import { correctedCounts, type PromptDetails } from "./prompt-usage.ts";
 import { batchedSource } from "./stream-batching.ts";
 import type { TraceRecorder } from "./trace-recorder.ts";
 
@@ -58,7 +58,7 @@ export function startDecode(leg: DecodeLeg): Promise<LLMResponse> {
       const { promptDetails } = leg;
       recorder.produced({
         events,
-        usage: promptDetails === undefined ? usage : correctedUsageValue(usage, promptDetails()),
+        usage: promptDetails === undefined ? usage : correctedCounts(usage, promptDetails()),
       });
       const begun = trace.answeredMs !== undefined;
       const byPrefill = error !== undefined && error === leg.cancel?.error && error !== request.cancel.error;

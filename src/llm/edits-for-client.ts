@@ -7,8 +7,11 @@ const internalFields = ["kv_transfer_params", "ec_transfer_params"] as const;
 
 const withoutInternalFields: RequestEdits = { remove: internalFields };
 
-/** What every one of those fields has in its name: text without it has none of them. */
-export const internalFieldMarker = "_transfer_params";
+/**
+ * One of these is in every text that has such a field: what their names have in common, or an escape in place of its
+ * underscore.
+ */
+export const internalFieldMarkers = ["_transfer_params", "\\u005"] as const;
 
 /**
  * What makes an engine's answer, or one event of it, fit for a client: internal fields go (vLLM never puts them into

@@ -16,6 +16,17 @@ describe("events for a client", () => {
     );
   });
 
+  it.each([
+    'data:  {"choices":[],"kv_transfer_params":{}}',
+    'data:{"choices":[],"kv_transfer_params":{}}',
+    String.raw`data: {"choices":[],"kv\u005ftransfer_params":{}}`,
+    String.raw`data: {"choices":[],"kv\u005Ftransfer\u005fparams":{}}`,
+  ])("lose it however it is written: %s", (event) => {
+    expect(countOrdinaryEvents(`${event}\n\n`)).toBe(0);
+    const start = event.slice(0, event.indexOf("{"));
+    expect(scrubbed(`${event}\n\n`)).toBe(`${start}{"choices":[]}\n\n`);
+  });
+
   it("are the same bytes when there is nothing to take out", () => {
     const events = Buffer.from('data: {"choices":[],"usage":null}\n\n');
     expect(scrubEvents(events)).toBe(events);

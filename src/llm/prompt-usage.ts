@@ -61,8 +61,8 @@ export function usageCounts(usage: JsonElement | undefined): unknown {
   return { prompt_tokens, completion_tokens, prompt_tokens_details };
 }
 
-/** {@link correctedUsage} of a parsed `usage`, as far as traces and metrics count it. */
-export function correctedUsageValue(usage: unknown, details: PromptDetails): unknown {
+/** {@link usageCounts} as {@link correctedUsage} would have them. */
+export function correctedCounts(usage: unknown, details: PromptDetails): unknown {
   if (typeof usage !== "object" || usage === null) return usage;
   const { prompt_tokens, completion_tokens } = usage as Readonly<Record<string, unknown>>;
   return { prompt_tokens, completion_tokens, prompt_tokens_details: details?.value };

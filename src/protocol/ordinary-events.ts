@@ -29,6 +29,8 @@ function saysNothing(text: string): boolean {
   return (
     text.indexOf("\r") === -1 &&
     text.indexOf("_transfer_params") === -1 &&
+    // Nor the same with an escape in place of its underscore.
+    text.indexOf("\\u005") === -1 &&
     text.indexOf('{"error"') === -1 &&
     // Of `finish_reason` and `stop_reason`.
     isAlwaysNull(text, '_reason"') &&

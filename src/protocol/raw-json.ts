@@ -9,7 +9,7 @@ const encoder = new TextEncoder();
  * change, so what is only passed on is never parsed.
  */
 export class RawJson {
-  /** The same, to look into without parsing it; there when it was found within a text that was scanned. */
+  /** @internal The same, to look into without parsing it; there when it was found within a text that was scanned. */
   readonly element: JsonElement | undefined;
   readonly #text: Uint8Array;
   #value: unknown;

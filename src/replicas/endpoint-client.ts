@@ -157,7 +157,7 @@ class DispatchHandler implements Dispatcher.DispatchHandler, EngineExchange {
   #abort: ((error?: Error) => void) | undefined;
   #resume: (() => void) | undefined;
   #aborted: ServeLLMError | undefined;
-  /** False while undici's dispatch has not returned: a closed pool or an unusable argument is reported from within. */
+  /** False while undici's dispatch has not returned: a closed client or an unusable argument is reported from within. */
   dispatched = false;
   /** What carries it; given back when undici is done with it. */
   connection: EngineConnection | undefined;

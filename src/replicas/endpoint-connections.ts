@@ -37,7 +37,7 @@ export class EndpointConnections {
   readonly #idle: EngineConnection[] = [];
   /** Given back in this turn of the event loop. */
   #resting: EngineConnection[] = [];
-  #ended: "closed" | "destroyed" | undefined;
+  #ended = false;
 
   constructor(url: string, client: ClientConfig) {
     this.#origin = new URL(url).origin;
@@ -64,7 +64,7 @@ export class EndpointConnections {
 
   /** For one request, then to be given back. Undefined once this is closed. */
   take(): EngineConnection | undefined {
-    if (this.#ended !== undefined) return undefined;
+    if (this.#ended) return undefined;
     const connection = this.#idle.pop() ?? this.#add();
     connection.idleAt = -1;
     connection.inUse = true;
@@ -89,7 +89,7 @@ export class EndpointConnections {
 
   /** Closes idle connections at once and the others when their request is over. */
   async close(): Promise<void> {
-    this.#ended ??= "closed";
+    this.#ended = true;
     // undici refuses to close what is being destroyed; waiting for that is what is meant.
     const ends = [...this.#all].map(({ client }) => (client.destroyed ? client.destroy() : client.close()));
     await Promise.all(ends);
@@ -97,14 +97,14 @@ export class EndpointConnections {
 
   /** Closes every connection now. @param error what its requests are told; undici's own by default */
   async destroy(error: Error | null): Promise<void> {
-    this.#ended = "destroyed";
+    this.#ended = true;
     await Promise.all([...this.#all].map(({ client }) => client.destroy(error)));
   }
 
   #endRest(): void {
     const rested = this.#resting;
     this.#resting = [];
-    if (this.#ended !== undefined) return;
+    if (this.#ended) return;
     for (const connection of rested) {
       if (!connection.isOpen) continue;
       connection.idleAt = this.#idle.length;

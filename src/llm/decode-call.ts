@@ -256,7 +256,7 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     const end =
       endsAt === undefined
         ? (new DoneGuard({ withinLine: withinEvent }).take(events).pass?.length ?? 0)
-        : startOfEvent(events, endsAt - seenBefore, withinEvent);
+        : startOfEvent(events, endsAt - seenBefore, withinEvent, endsAt === monitor.eventCount);
     this.#forward(events.subarray(0, end));
     if (this.#state !== "holding" && this.#state !== "flowing") return;
     if (sawDone && isWhole(this.#monitor)) this.#finishAnswer(undefined);

@@ -4,7 +4,8 @@ import { editsForClient, internalFieldMarkers } from "./edits-for-client.ts";
 import type { PromptDetails } from "./prompt-usage.ts";
 
 const internalMarkers = internalFieldMarkers.map((marker) => Buffer.from(marker));
-const usageMarker = Buffer.from('"usage"');
+/** Without its first quote: a search for a character that is everywhere takes longer. */
+const usageMarker = Buffer.from('usage"');
 
 /**
  * Makes the events of a stream fit for a client; see {@link editsForClient}.

@@ -11,7 +11,9 @@ export function errorEvent(body: OpenAIErrorBody): Uint8Array {
   return encoder.encode(`data: ${JSON.stringify(body)}\n\n`);
 }
 
+const done = encoder.encode("data: [DONE]\n\n");
+
 /** The end of a complete stream: `data: [DONE]` and a blank line. A fresh copy, because sockets may keep it. */
 export function doneEvent(): Uint8Array {
-  return encoder.encode("data: [DONE]\n\n");
+  return done.slice();
 }

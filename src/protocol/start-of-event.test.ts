@@ -34,6 +34,26 @@ describe("startOfEvent", () => {
     expect(before("data: a\n\ndata: b\n", 2)).toBe("data: a\n\n");
   });
 
+  it("is the same when the event is looked for from the end", () => {
+    const line = fc.constantFrom("data: x", "data:y", "data", "dat: no", ": c", "event: e", "");
+    fc.assert(
+      fc.property(
+        fc.array(line, { maxLength: 14 }),
+        fc.constantFrom("\n", "\r\n"),
+        fc.boolean(),
+        fc.constantFrom("", "\n", "\n\n", "\n\n\n"),
+        (lines, eol, withinEvent, tail) => {
+          const bytes = bytesOf(lines.join(eol) + tail);
+          let last = 0;
+          while (startOfEvent(bytes, last + 1, withinEvent) < bytes.length) last += 1;
+          if (last === 0) return;
+          expect(startOfEvent(bytes, last, withinEvent, true)).toBe(startOfEvent(bytes, last, withinEvent));
+        },
+      ),
+      { numRuns: 2000 },
+    );
+  });
+
   it("counts events as a parser does, whatever the line breaks", () => {
     const line = fc.constantFrom("data: x", "data:y", "data", "dat: no", ": c", "event: e", "id: 1", "");
     const lineBreak = fc.constantFrom("\n", "\r\n", "\r");

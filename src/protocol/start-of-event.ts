@@ -11,9 +11,14 @@ const colon = 0x3a;
  *
  * @param number which event, from 1
  * @param withinEvent true when the piece begins within an event, which is then the first
+ * @param isLast true when the piece has no event beyond that one: it is then looked for from the end
  * @returns the offset of its first line; the length of `bytes` when there are not so many
  */
-export function startOfEvent(bytes: Uint8Array, number: number, withinEvent = false): number {
+export function startOfEvent(bytes: Uint8Array, number: number, withinEvent = false, isLast = false): number {
+  if (isLast) {
+    const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    if (!buffer.includes(carriageReturn)) return startOfLastEvent(buffer, withinEvent);
+  }
   let seen = 0;
   let start = 0;
   let hasData = withinEvent;
@@ -31,6 +36,29 @@ export function startOfEvent(bytes: Uint8Array, number: number, withinEvent = fa
     position = afterBreak(bytes, end);
   }
   return hasData && seen + 1 === number ? start : bytes.length;
+}
+
+/** Where lines end in line feeds only. */
+function startOfLastEvent(bytes: Buffer, withinEvent: boolean): number {
+  let end = bytes.length;
+  while (end > 0) {
+    while (end > 0 && bytes[end - 1] === lineFeed) end -= 1;
+    const blank = end === 0 ? -1 : bytes.lastIndexOf("\n\n", end - 1);
+    const start = blank < 0 ? Number(bytes[0] === lineFeed) : blank + 2;
+    if (hasDataLine(bytes, start, end)) return start;
+    if (blank < 0) break;
+    end = blank;
+  }
+  return withinEvent ? 0 : bytes.length;
+}
+
+function hasDataLine(bytes: Uint8Array, start: number, end: number): boolean {
+  for (let position = start; position < end;) {
+    const lineEnd = Math.min(endOfLine(bytes, position), end);
+    if (isData(bytes, position, lineEnd)) return true;
+    position = lineEnd + 1;
+  }
+  return false;
 }
 
 function endOfLine(bytes: Uint8Array, from: number): number {

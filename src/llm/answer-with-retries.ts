@@ -46,7 +46,6 @@ export async function answerWithRetries(
         request.cancel,
         {
           avoid: failed,
-          pairGroup: undefined,
           adapterId: adapters.required(adapterId),
           narrow: context.narrow,
           priority: request.priority,

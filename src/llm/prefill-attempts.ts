@@ -40,7 +40,6 @@ export async function onSomePrefill<Result extends object>(
       request.cancel,
       {
         avoid: failed,
-        pairGroup: undefined,
         adapterId: required,
         narrow,
         priority: request.priority,

@@ -40,7 +40,8 @@ export function checkKvHandle(
   const fields = handleFields(handle);
   if (fields === undefined)
     throw new KvTransferError("invalid", "kv_transfer_params is not an object", origin);
-  if (hostAllowlist !== undefined && !hostAllowlist.has(textOf(fields.get("remote_host")) ?? "")) {
+  const host = textOf(fields.get("remote_host"));
+  if (hostAllowlist !== undefined && (host === undefined || !hostAllowlist.has(host))) {
     throw new KvTransferError(
       "host_not_allowed",
       "kv_transfer_params names a host that is not allowed",

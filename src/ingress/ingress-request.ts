@@ -1,7 +1,7 @@
 import type { HttpRequest } from "../adapters/http-exchange.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
 import type { RequestTrace } from "../observability/request-trace.ts";
-import type { Route } from "./routes.ts";
+import type { MatchedRoute, Route } from "./routes.ts";
 
 /** An HTTP request on its way through the ingress. */
 export interface IngressRequest extends HttpRequest {
@@ -34,8 +34,7 @@ export class RoutedRequest implements IngressRequest {
   /** @param wantsTrace whether the answer will tell how it was served */
   constructor(
     received: HttpRequest,
-    route: Route,
-    parameter: string | undefined,
+    { route, parameter }: MatchedRoute,
     requestId: string,
     wantsTrace: boolean,
   ) {

@@ -88,14 +88,15 @@ export class OpenAiIngress implements DeploymentInstance {
   async handle(request: HttpRequest): Promise<HttpResponse> {
     const requestId = clientRequestId(request.header("x-request-id")) ?? this.context.random.id();
     const match = this.#table.match(request.method, request.path);
-    const routed =
-      match.kind === "match"
-        ? new RoutedRequest(request, match.route, match.parameter, requestId, this.#routeHeader)
-        : undefined;
+    let routed: RoutedRequest | undefined;
     let response: HttpResponse;
     try {
-      response =
-        match.kind === "match" ? await this.#answer(routed!, match.name) : this.#unserved(request, match);
+      if (match.kind === "match") {
+        routed = new RoutedRequest(request, match, requestId, this.#routeHeader);
+        response = await this.#answer(routed, match.name);
+      } else {
+        response = this.#unserved(request, match);
+      }
     } catch (error) {
       response = errorResponse(error);
     }

@@ -4,23 +4,17 @@ import { RequestError } from "../errors/request-error.ts";
 const jsonType = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
 const formType = /^multipart\/form-data\s*;/i;
 
-/** Follows a body while it arrives. */
-export interface BodyFollower {
-  /** @param bytes what has arrived so far, from the start */
-  advance(bytes: Uint8Array): void;
-}
-
 /**
  * Reads a body of the kind its route wants.
  *
- * @param follower sees what has arrived of a large body so far, see `HttpRequest.readBody`
+ * @param onProgress sees what has arrived of a large body so far, see `HttpRequest.readBody`
  * @throws RequestError 415 for another kind or a compressed body, and what reading throws (413, 408)
  */
 export async function readRequestBody(
   request: HttpRequest,
   kind: "json" | "form",
   limits: BodyLimits,
-  follower?: BodyFollower,
+  onProgress?: (bytes: Uint8Array) => void,
 ): Promise<Uint8Array> {
   const encoding = request.header("content-encoding");
   if (encoding !== undefined && encoding.toLowerCase() !== "identity") {
@@ -29,10 +23,7 @@ export async function readRequestBody(
   const type = request.header("content-type");
   const fits = type !== undefined && (kind === "json" ? isJson(type) : formType.test(type));
   if (type !== undefined && !fits) throw unsupported(`The content-type must be ${nameOf(kind)}.`);
-  const bytes = await request.readBody(
-    limits,
-    follower === undefined ? undefined : (arrived) => follower.advance(arrived),
-  );
+  const bytes = await request.readBody(limits, onProgress);
   // Without a body there is no type to miss: what is missing is the body.
   if (!fits && bytes.byteLength > 0)
     throw unsupported(`The content-type is missing; it must be ${nameOf(kind)}.`);

@@ -40,7 +40,9 @@ export class RequestReader {
   async generation(request: IngressRequest, method: GenerateMethod): Promise<ParsedBody> {
     refuseInternalHeaders(request);
     const scan = new JsonBodyScan();
-    const bytes = await readRequestBody(request, "json", this.#bodyLimits, scan);
+    const bytes = await readRequestBody(request, "json", this.#bodyLimits, (arrived) =>
+      scan.advance(arrived),
+    );
     return parseGenerationBody(bytes, method, this.#requestLimits, scan, this.#media);
   }
 
@@ -50,7 +52,8 @@ export class RequestReader {
     const rules = request.route.body;
     if (rules === undefined) return noContent;
     const scan = rules.kind === "json" ? new JsonBodyScan() : undefined;
-    const bytes = await readRequestBody(request, rules.kind, this.#bodyLimits, scan);
+    const onProgress = scan === undefined ? undefined : (arrived: Uint8Array) => scan.advance(arrived);
+    const bytes = await readRequestBody(request, rules.kind, this.#bodyLimits, onProgress);
     return readForwardedContent(bytes, request.header("content-type") ?? "", rules, scan, this.#media);
   }
 

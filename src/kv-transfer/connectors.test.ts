@@ -3,9 +3,8 @@ import { describe, expect, it } from "vitest";
 
 import { RequestError } from "../errors/request-error.ts";
 import { scanJsonObject } from "../protocol/json-object-index.ts";
-import { spliceJsonObject } from "../protocol/json-splice.ts";
+import { splicedJson } from "../protocol/json-splice.ts";
 import { RawJson } from "../protocol/raw-json.ts";
-import { concatBytes } from "./concat-bytes.ts";
 import type { ConnectorRequest, GenerateMethod, KvConnector, RequestEdits } from "./kv-connector.ts";
 import { createKvConnector } from "./kv-connector-registry.ts";
 import { MoriioConnector } from "./moriio-connector.ts";
@@ -76,9 +75,10 @@ function requestOf(
 
 function onWire(body: unknown, edits: RequestEdits): Record<string, unknown> {
   const bytes = new TextEncoder().encode(JSON.stringify(body));
-  return JSON.parse(
-    new TextDecoder().decode(concatBytes(spliceJsonObject(scanJsonObject(bytes), edits))),
-  ) as Record<string, unknown>;
+  return JSON.parse(new TextDecoder().decode(splicedJson(scanJsonObject(bytes), edits))) as Record<
+    string,
+    unknown
+  >;
 }
 
 function handle(text = handleText): RawJson {

@@ -1,8 +1,7 @@
 import { ConfigurationError } from "../errors/configuration-error.ts";
 import { scanJsonObject } from "../protocol/json-object-index.ts";
-import { spliceJsonObject } from "../protocol/json-splice.ts";
+import { splicedJson } from "../protocol/json-splice.ts";
 import { RawJson } from "../protocol/raw-json.ts";
-import { concatBytes } from "./concat-bytes.ts";
 import { handleFields, hasBlockId, isJsonObject, showJson } from "./handle-check.ts";
 import type {
   ConnectorRequest,
@@ -129,8 +128,7 @@ function completeHandle(handle: RawJson, uid: string, peer: PeerMetadata | undef
     ...remoteRouting(peer),
   };
   if (!index.has("transfer_id")) set["transfer_id"] = `tx-${uid}`;
-  const parts = spliceJsonObject(index, { set });
-  return new RawJson(concatBytes(parts));
+  return new RawJson(splicedJson(index, { set }));
 }
 
 function readMode(kvTransferConfig: KvTransferConfig): boolean {

@@ -1,7 +1,6 @@
 import { scanJsonObject } from "../protocol/json-object-index.ts";
-import { spliceJsonObject } from "../protocol/json-splice.ts";
+import { splicedJson } from "../protocol/json-splice.ts";
 import { RawJson } from "../protocol/raw-json.ts";
-import { concatBytes } from "./concat-bytes.ts";
 import type { GenerateMethod, KvConnector, RequestEdits } from "./kv-connector.ts";
 import { withEdits } from "./prefill-request.ts";
 
@@ -27,6 +26,6 @@ export function passTokenIds(method: GenerateMethod, edits: RequestEdits, tokenI
   if (method === "completions") return withEdits(edits, { set: { prompt: tokenIds } });
   const handle = edits.set?.["kv_transfer_params"];
   if (!(handle instanceof RawJson)) return edits;
-  const parts = spliceJsonObject(scanJsonObject(handle.bytes), { set: { prompt_token_ids: tokenIds } });
-  return withEdits(edits, { set: { kv_transfer_params: new RawJson(concatBytes(parts)) } });
+  const withIds = splicedJson(scanJsonObject(handle.bytes), { set: { prompt_token_ids: tokenIds } });
+  return withEdits(edits, { set: { kv_transfer_params: new RawJson(withIds) } });
 }

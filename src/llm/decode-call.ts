@@ -4,12 +4,12 @@ import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { ByteSink, ByteSource } from "../internal/byte-stream.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
 import type { Clock } from "../internal/clock.ts";
+import { joinBytes } from "../internal/join-bytes.ts";
 import { DoneGuard } from "../protocol/done-guard.ts";
 import { EventAligner } from "../protocol/event-aligner.ts";
 import { EventStreamMonitor } from "../protocol/event-stream-monitor.ts";
 import { doneEvent } from "../protocol/event-stream-text.ts";
 import { startOfEvent } from "../protocol/start-of-event.ts";
-import { joinParts } from "../replicas/body-parts.ts";
 import type {
   EndpointClient,
   EngineExchange,
@@ -174,7 +174,7 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     switch (this.#state) {
       case "error-body":
         this.#fail(
-          engineErrorResponse(this.#init.origin, this.#status, this.#headers, joinParts(this.#chunks)),
+          engineErrorResponse(this.#init.origin, this.#status, this.#headers, joinBytes(this.#chunks)),
         );
         return;
       case "buffering":
@@ -222,7 +222,7 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     try {
       const { origin, expectedChoices, promptDetails } = this.#init;
       const onUsage = (usage: unknown): void => void (this.#usage = usage);
-      body = completeAnswer(joinParts(this.#chunks), origin, expectedChoices, onUsage, promptDetails);
+      body = completeAnswer(joinBytes(this.#chunks), origin, expectedChoices, onUsage, promptDetails);
     } catch (error) {
       this.#fail(error as ServeLLMError);
       return;
@@ -235,8 +235,9 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
 
   /** Sends on what is only more of the answer, with a glance at it. False when it has to go the long way. */
   #passOrdinary(chunk: Buffer): boolean {
+    if (!this.#aligner.betweenEvents) return false;
     const text = chunk.toString("latin1");
-    if (!this.#aligner.betweenEvents || !this.#monitor.pushOrdinary(text)) return false;
+    if (!this.#monitor.pushOrdinary(text)) return false;
     if (!this.#paused) this.#watchdog.refresh();
     this.#send(chunk, text);
     return true;

@@ -1,17 +1,9 @@
 import type { RequestEdits } from "../kv-transfer/kv-connector.ts";
+import { internalFields } from "../protocol/internal-fields.ts";
 import type { JsonObjectIndex } from "../protocol/json-object-index.ts";
 import { correctedUsage, type PromptDetails } from "./prompt-usage.ts";
 
-/** Fields of an engine's answer that are between engines and never a client's business. */
-const internalFields = ["kv_transfer_params", "ec_transfer_params"] as const;
-
 const withoutInternalFields: RequestEdits = { remove: internalFields };
-
-/**
- * One of these is in every text that has such a field: what their names have in common, or an escape in place of its
- * underscore.
- */
-export const internalFieldMarkers = ["_transfer_params", "\\u005"] as const;
 
 /**
  * What makes an engine's answer, or one event of it, fit for a client: internal fields go (vLLM never puts them into

@@ -1,3 +1,4 @@
+import { joinBytes } from "../internal/join-bytes.ts";
 import type { JsonObjectIndex } from "./json-object-index.ts";
 import { RawJson } from "./raw-json.ts";
 
@@ -70,9 +71,8 @@ export function spliceJsonObject(index: JsonObjectIndex, edits: JsonEdits): read
 }
 
 /** {@link spliceJsonObject} in one piece, whatever its size. */
-export function splicedJson(index: JsonObjectIndex, edits: JsonEdits): Uint8Array {
-  const parts = spliceJsonObject(index, edits);
-  return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+export function splicedJson(index: JsonObjectIndex, edits: JsonEdits): Buffer {
+  return joinBytes(spliceJsonObject(index, edits));
 }
 
 /** Collects what a text consists of: runs of the original and new pieces. */

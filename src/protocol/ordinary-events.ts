@@ -1,3 +1,5 @@
+import { mayHaveInternalField } from "./internal-fields.ts";
+
 const eventStart = 'data: {"';
 const lineFeed = 0x0a;
 const closingBrace = 0x7d;
@@ -28,9 +30,7 @@ export function countOrdinaryEvents(text: string): number {
 function saysNothing(text: string): boolean {
   return (
     text.indexOf("\r") === -1 &&
-    text.indexOf("_transfer_params") === -1 &&
-    // Nor the same with an escape in place of its underscore.
-    text.indexOf("\\u005") === -1 &&
+    !mayHaveInternalField(text) &&
     text.indexOf('{"error"') === -1 &&
     // Of `finish_reason` and `stop_reason`.
     isAlwaysNull(text, '_reason"') &&

@@ -1,3 +1,5 @@
+import { joinBytes } from "../internal/join-bytes.ts";
+
 /** From here on, parts are written one by one instead of being joined: copying costs more than the extra writes. */
 const joinBelowBytes = 128 * 1024;
 /** Each part costs a system call and some turns of promises: below this, copying it costs less. */
@@ -12,13 +14,7 @@ export function sizeOfParts(parts: readonly Uint8Array[]): number {
 
 /** A small body in one piece; of a large one, small parts that lie side by side. */
 export function joinSmallParts(parts: readonly Uint8Array[]): Buffer | readonly Uint8Array[] {
-  return sizeOfParts(parts) >= joinBelowBytes ? joinNeighbours(parts) : joinParts(parts);
-}
-
-/** A body in one piece: not a copy when it is one already. */
-export function joinParts(parts: readonly Uint8Array[]): Buffer {
-  const only = parts.length === 1 ? parts[0] : undefined;
-  return Buffer.isBuffer(only) ? only : Buffer.concat(parts);
+  return sizeOfParts(parts) >= joinBelowBytes ? joinNeighbours(parts) : joinBytes(parts);
 }
 
 function joinNeighbours(parts: readonly Uint8Array[]): readonly Uint8Array[] {
@@ -27,7 +23,7 @@ function joinNeighbours(parts: readonly Uint8Array[]): readonly Uint8Array[] {
   while (index < parts.length) {
     const start = index;
     while (index < parts.length && (parts[index] as Uint8Array).byteLength < smallPartBytes) index += 1;
-    if (index > start) joined.push(Buffer.concat(parts.slice(start, index)));
+    if (index > start) joined.push(joinBytes(parts.slice(start, index)));
     if (index < parts.length) joined.push(parts[index] as Uint8Array);
     index += 1;
   }

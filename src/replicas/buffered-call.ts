@@ -4,13 +4,13 @@ import { EngineTimeoutError } from "../errors/engine-timeout-error.ts";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";
 import type { Clock, Timer } from "../internal/clock.ts";
+import { joinBytes } from "../internal/join-bytes.ts";
 import type {
   EndpointClient,
   EngineExchange,
   EngineHttpRequest,
   EngineResponseSink,
 } from "./endpoint-client.ts";
-import { joinParts } from "./body-parts.ts";
 import type { EngineHeaders } from "./engine-headers.ts";
 
 /** A complete answer of an engine, whatever its status. */
@@ -126,7 +126,7 @@ class BufferingSink<Result> implements EngineResponseSink {
 
   onEnd(): void {
     this.#settle();
-    const body = joinParts(this.#chunks);
+    const body = joinBytes(this.#chunks);
     try {
       this.#resolve(this.#read({ status: this.#status, headers: this.#headers!, body }));
     } catch (error) {

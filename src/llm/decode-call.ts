@@ -154,13 +154,9 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
   onData(chunk: Buffer): boolean {
     switch (this.#state) {
       case "holding":
-      case "flowing": {
-        if (this.#state === "flowing" && this.#passOrdinary(chunk)) return !this.#paused;
-        const withinEvent = this.#aligner.withinEvent;
-        const events = this.#aligner.take(chunk);
-        if (events.length > 0) this.#relay(events, withinEvent);
+      case "flowing":
+        this.#takeEvents(chunk);
         return !this.#paused;
-      }
       case "error-body":
       case "buffering":
         this.#collect(chunk);
@@ -201,6 +197,11 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     this.#fail(broke ? new EngineStreamError(this.#init.origin, "disconnected", { cause: error }) : error);
   }
 
+  /** True while events are taken from the engine. */
+  get #relays(): boolean {
+    return this.#state === "holding" || this.#state === "flowing";
+  }
+
   #readOn(): void {
     // A call that is over must not be watched again: the timer would outlive it.
     if (!this.#settled) this.#watchdog.awaitNextEvent();
@@ -233,14 +234,28 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     this.#resolve({ kind: "complete", status: 200, contentType: "application/json", body });
   }
 
-  /** Sends on what is only more of the answer, with a glance at it. False when it has to go the long way. */
-  #passOrdinary(chunk: Buffer): boolean {
-    if (!this.#aligner.betweenEvents) return false;
+  #takeEvents(chunk: Buffer): void {
+    const passed = this.#passAtAGlance(chunk);
+    if (passed === chunk.length || !this.#relays) return;
+    const withinEvent = this.#aligner.withinEvent;
+    const events = this.#aligner.take(passed === 0 ? chunk : chunk.subarray(passed));
+    if (events.length > 0) this.#relay(events, withinEvent);
+  }
+
+  /**
+   * Sends on the events at the start of a piece that need no more than a glance.
+   *
+   * @returns their length
+   */
+  #passAtAGlance(chunk: Buffer): number {
+    if (!this.#aligner.betweenEvents) return 0;
     const text = chunk.toString("latin1");
-    if (!this.#monitor.pushOrdinary(text)) return false;
+    const length = this.#monitor.takeAtAGlance(text);
+    if (length === 0) return 0;
     if (!this.#paused) this.#watchdog.refresh();
-    this.#send(chunk, text);
-    return true;
+    if (length === chunk.length) this.#send(chunk, text);
+    else this.#send(chunk.subarray(0, length));
+    return length;
   }
 
   /** Takes complete events; the state is holding or flowing. */
@@ -259,7 +274,7 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
         ? (new DoneGuard({ withinLine: withinEvent }).take(events).pass?.length ?? 0)
         : startOfEvent(events, endsAt - seenBefore, withinEvent, endsAt === monitor.eventCount);
     this.#forward(events.subarray(0, end));
-    if (this.#state !== "holding" && this.#state !== "flowing") return;
+    if (!this.#relays) return;
     if (sawDone && isWhole(this.#monitor)) this.#finishAnswer(undefined);
     else this.#exchange!.abort(endError(this.#monitor, this.#init.origin));
   }

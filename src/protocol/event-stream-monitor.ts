@@ -3,7 +3,7 @@ import type { EngineErrorBody } from "../errors/engine-response-error.ts";
 import { DoneGuard } from "./done-guard.ts";
 import { engineErrorFromValue, errorEventStatus } from "./engine-error-body.ts";
 import { asJsonObject, parseEngineJson } from "./engine-json.ts";
-import { countOrdinaryEvents } from "./ordinary-events.ts";
+import { EventGlance } from "./event-glance.ts";
 
 /** How far a stream has come. */
 export type StreamState = "open" | "done" | "error";
@@ -63,8 +63,9 @@ export class EventStreamMonitor {
   #usageText: string | undefined;
   #usage: unknown;
   #opaqueTail: DoneGuard | undefined;
-  /** True between two events of an answer that has begun and goes on. */
-  #amidAnswer = false;
+  readonly #glance = new EventGlance();
+  /** True between two events of an answer that goes on. */
+  #betweenEvents = true;
 
   constructor(options: EventStreamMonitorOptions) {
     this.#expectedChoices = options.expectedChoices;
@@ -79,24 +80,32 @@ export class EventStreamMonitor {
   }
 
   /**
-   * Takes the next bytes of the stream when they are nothing but more of an answer that goes on: complete events in
-   * which there is nothing to notice and nothing to change.
+   * Takes the events at the start of the next bytes of the stream whose meaning is plain, and which have nothing in them
+   * that is to be changed for a client.
    *
    * @param text each byte as one character
-   * @returns false when it took nothing: the bytes need {@link push}
+   * @returns how many characters it took, possibly none; the bytes after them need {@link push}
    */
-  pushOrdinary(text: string): boolean {
-    if (!this.#amidAnswer) return false;
-    const events = countOrdinaryEvents(text);
-    this.#eventCount += events;
-    return events > 0;
+  takeAtAGlance(text: string): number {
+    if (!this.#betweenEvents) return 0;
+    const glance = this.#glance;
+    glance.take(text, this.#sawContent);
+    if (glance.length === 0) return 0;
+    this.#begin();
+    this.#eventCount += glance.events;
+    this.#sawContent = glance.hasContent;
+    if (glance.finishReason !== undefined) {
+      this.#finishReasons.set(glance.finishedIndex, glance.finishReason);
+      this.#betweenEvents = false;
+    }
+    return glance.length;
   }
 
   /** The next bytes of the stream, cut anywhere. */
   push(chunk: Uint8Array): void {
     if (this.#opaqueTail === undefined) {
       this.#parser.feed(this.#decode(chunk));
-      this.#amidAnswer = this.#goesOn && endsWithBlankLine(chunk);
+      this.#betweenEvents = this.#goesOn && endsWithBlankLine(chunk);
       return;
     }
     // Once the line was seen nothing after it matters, and must not pile up in the guard.
@@ -202,14 +211,20 @@ export class EventStreamMonitor {
   }
 
   get #goesOn(): boolean {
-    const isOver = this.#endsAt !== undefined || this.opaque;
-    return this.#sawContent && this.#finishReasons.size === 0 && !isOver;
+    return this.#endsAt === undefined && this.#finishReasons.size === 0 && !this.opaque;
+  }
+
+  #begin(): void {
+    if (this.#begun) return;
+    this.#begun = true;
+    // It takes what it is fed first for the start of the stream, which may have a byte order mark.
+    this.#parser.feed("");
   }
 
   #decode(chunk: Uint8Array): string {
     const whole = !this.#cut && (chunk.at(-1) ?? 0) < 0x80;
     const decoder = this.#begun ? laterDecoder : firstDecoder;
-    this.#begun ||= chunk.length > 0;
+    if (chunk.length > 0) this.#begin();
     if (whole) return decoder.decode(chunk);
     this.#cutDecoder ??= new TextDecoder("utf-8", { ignoreBOM: decoder.ignoreBOM });
     this.#cut = (chunk.at(-1) ?? 0x80) >= 0x80;

@@ -4,9 +4,32 @@ import * as fc from "fast-check";
 export const ordinaryEvent =
   'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","model":"m","choices":[{"index":0,"delta":{"content":" a"},"logprobs":null,"finish_reason":null}]}\n\n';
 
+const choice = '"index":0,"delta":{"content":" a"}';
+const roleDelta = '"delta":{"role":"assistant","content":""}';
+
+/** The event that an answer begins with: it only names the role. */
+export const openingEvent = ordinaryEvent.replace('"delta":{"content":" a"}', roleDelta);
+
+/** A token that is the last of its choice. */
+export const finishingEvent = ordinaryEvent.replace("null}", '"length"}');
+
 const wholeEvents = [
   ordinaryEvent,
   ordinaryEvent,
+  openingEvent,
+  openingEvent,
+  finishingEvent,
+  ordinaryEvent.replace(choice, '"index":1,"delta":{"content":"","content":"b"}'),
+  ordinaryEvent.replace(choice, '"index":0,"text":"b"'),
+  ordinaryEvent.replace("null}", '"stop","stop_reason":null}').replace("0", "2"),
+  ordinaryEvent.replace("null}", '"abort"}'),
+  ordinaryEvent.replace("null}", '"stop","delta":null}'),
+  ordinaryEvent.replace(choice, '"delta":{"finish_reason":"stop","content":""}'),
+  ordinaryEvent.replace("]}", '],"choices":null}'),
+  ordinaryEvent.replace("]}", '],"error":"no"}'),
+  openingEvent.replace('""', '"","reasoning":null'),
+  openingEvent.replace('""', '"","reasoning":"hm"'),
+  openingEvent.replace('"id"', '"usage":1,"error":{},"id"'),
   ordinaryEvent.replace("null}", '"stop"}'),
   ordinaryEvent.replace("null}", ' "length"}'),
   ordinaryEvent.replace("]}", '],"usage":null}'),
@@ -58,6 +81,9 @@ const members = [
   '"usage":{}',
   '{"error":',
   '"index":0',
+  '"delta":{',
+  roleDelta,
+  '"content":""',
   '"kv_transfer_params":',
   '"choices":[{',
   '"text":"a"',

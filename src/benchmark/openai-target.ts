@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { createParser } from "eventsource-parser";
 
 import { type ClientConfigInit, clientConfigSchema } from "../config/client-config.ts";

@@ -10,7 +10,7 @@ const formType = /^multipart\/form-data\s*;/i;
  * @param onProgress sees what has arrived of a large body so far, see `HttpRequest.readBody`
  * @throws RequestError 415 for another kind or a compressed body, and what reading throws (413, 408)
  */
-export async function readRequestBody(
+export function readRequestBody(
   request: HttpRequest,
   kind: "json" | "form",
   limits: BodyLimits,
@@ -23,11 +23,15 @@ export async function readRequestBody(
   const type = request.header("content-type");
   const fits = type !== undefined && (kind === "json" ? isJson(type) : formType.test(type));
   if (type !== undefined && !fits) throw unsupported(`The content-type must be ${nameOf(kind)}.`);
-  const bytes = await request.readBody(limits, onProgress);
-  // Without a body there is no type to miss: what is missing is the body.
-  if (!fits && bytes.byteLength > 0)
-    throw unsupported(`The content-type is missing; it must be ${nameOf(kind)}.`);
-  return bytes;
+  const body = request.readBody(limits, onProgress);
+  return fits ? body : withoutType(body, kind);
+}
+
+async function withoutType(body: Promise<Uint8Array>, kind: "json" | "form"): Promise<Uint8Array> {
+  const bytes = await body;
+  // There is no type to miss: what is missing is the body.
+  if (bytes.byteLength === 0) return bytes;
+  throw unsupported(`The content-type is missing; it must be ${nameOf(kind)}.`);
 }
 
 function isJson(type: string): boolean {

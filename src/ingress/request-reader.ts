@@ -58,8 +58,8 @@ export class RequestReader {
   }
 
   /** The bytes of a JSON body; none when there is none. @throws RequestError 413, 415 or 408 */
-  json(request: IngressRequest): Promise<Uint8Array> {
-    return readRequestBody(request, "json", this.#bodyLimits);
+  async json(request: IngressRequest): Promise<Uint8Array> {
+    return await readRequestBody(request, "json", this.#bodyLimits);
   }
 
   /**

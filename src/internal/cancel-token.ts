@@ -40,6 +40,10 @@ export class CancelToken {
     const listeners = (this.#listeners ??= []);
     listeners.push(listener);
     return () => {
+      if (listeners.at(-1) === listener) {
+        listeners.pop();
+        return;
+      }
       const index = listeners.indexOf(listener);
       if (index >= 0) listeners.splice(index, 1);
     };

@@ -17,9 +17,9 @@ const wheel = {
 /**
  * A timer of many seconds: every request has several, which are started over for every token and hardly ever fire.
  *
- * Setting one links it in among those that are due together; starting it over notes the number of the last tick, and when
- * it comes up it moves on by what is then left. So it may be late by two seconds; and early by as much as the turn of the
- * event loop took in which it was started over last. It does not keep the process alive.
+ * Setting one links it in among those that are due together, by the number of the last tick; starting it over notes that
+ * number, and when it comes up it moves on by what is then left. So it may be late by two seconds; and early by as much
+ * as the turn of the event loop took in which it was set or started over last. It does not keep the process alive.
  */
 export class LongTimer extends RingLink implements Timer {
   readonly #callback: () => void;
@@ -45,13 +45,12 @@ export class LongTimer extends RingLink implements Timer {
 
   refresh(): void {
     if (!this.#isSet && !this.#cancelled) this.#start();
-    // The next tick may be about to come.
     else if (wheel.tick >= this.#startedAt) this.#startedAt = wheel.tick + 1;
   }
 
   /** @internal The tick has come in which it seemed due; it is in no ring. */
   onTick(tick: number): void {
-    if (this.#dueAt > tick) {
+    if (this.#dueAt() > tick) {
       this.#hang();
       return;
     }
@@ -60,7 +59,7 @@ export class LongTimer extends RingLink implements Timer {
   }
 
   /** It was started somewhere within a tick, so that its whole time is over one tick later. */
-  get #dueAt(): number {
+  #dueAt(): number {
     return this.#startedAt + this.#ticks + 1;
   }
 
@@ -68,12 +67,13 @@ export class LongTimer extends RingLink implements Timer {
     startWheel();
     wheel.timers += 1;
     this.#isSet = true;
-    this.#startedAt = currentTick();
+    // The next tick may be about to come.
+    this.#startedAt = wheel.tick + 1;
     this.#hang();
   }
 
   #hang(): void {
-    const dueAt = this.#dueAt;
+    const dueAt = this.#dueAt();
     let ring = wheel.due.get(dueAt);
     if (ring === undefined) {
       ring = new RingLink();

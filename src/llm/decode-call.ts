@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import type { EngineErrorOrigin } from "../errors/engine-error.ts";
 import { EngineStreamError } from "../errors/engine-stream-error.ts";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
@@ -198,7 +199,7 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
   }
 
   /** True while events are taken from the engine. */
-  get #relays(): boolean {
+  #relays(): boolean {
     return this.#state === "holding" || this.#state === "flowing";
   }
 
@@ -236,7 +237,7 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
 
   #takeEvents(chunk: Buffer): void {
     const passed = this.#passAtAGlance(chunk);
-    if (passed === chunk.length || !this.#relays) return;
+    if (passed === chunk.length || !this.#relays()) return;
     const withinEvent = this.#aligner.withinEvent;
     const events = this.#aligner.take(passed === 0 ? chunk : chunk.subarray(passed));
     if (events.length > 0) this.#relay(events, withinEvent);
@@ -274,7 +275,7 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
         ? (new DoneGuard({ withinLine: withinEvent }).take(events).pass?.length ?? 0)
         : startOfEvent(events, endsAt - seenBefore, withinEvent, endsAt === monitor.eventCount);
     this.#forward(events.subarray(0, end));
-    if (!this.#relays) return;
+    if (!this.#relays()) return;
     if (sawDone && isWhole(this.#monitor)) this.#finishAnswer(undefined);
     else this.#exchange!.abort(endError(this.#monitor, this.#init.origin));
   }

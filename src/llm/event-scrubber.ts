@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { mayHaveInternalField } from "../protocol/internal-fields.ts";
 import { scanJsonObject } from "../protocol/json-object-index.ts";
 import { splicedJson } from "../protocol/json-splice.ts";

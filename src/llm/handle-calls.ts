@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { EngineResponseError } from "../errors/engine-response-error.ts";
 import { EngineStreamError } from "../errors/engine-stream-error.ts";
 import { RequestCancelledError } from "../errors/request-cancelled-error.ts";

@@ -77,14 +77,14 @@ export class PDHealthMeter {
       requests: this.#requests,
       disaggregated: this.#disaggregated,
       decodeOnly: Object.fromEntries(this.#decodeOnly),
-      handoffShare: this.#share,
+      handoffShare: this.#share(),
       window: this.#recent.length,
       degraded: this.#degraded,
       pairs: this.#pairs.map((pair) => ({ ...pair })),
     };
   }
 
-  get #share(): number {
+  #share(): number {
     return this.#recent.length === 0 ? 1 : this.#handoffsInWindow / this.#recent.length;
   }
 
@@ -106,7 +106,7 @@ export class PDHealthMeter {
 
   #judge(): void {
     if (this.#recent.length < smallestWindow) return;
-    const share = this.#share;
+    const share = this.#share();
     const degraded = this.#degraded ? share < recoveredAbove : share < degradedBelow;
     if (degraded === this.#degraded) return;
     this.#degraded = degraded;

@@ -261,7 +261,7 @@ export class PDProxyServer implements LLMServerProtocol {
     const { maxRetries } = this.#options;
     const attempts = new Attempts({ maxRetries, budget: this.#retryBudget, random, clock, deadlineMs });
     const progress: RequestProgress = { attempts, recorder, tokenIds: "unused", failedPrefills: new Set() };
-    return answerWithRetries(
+    return await answerWithRetries(
       request,
       {
         handle: this.#decode.pool.handle,

@@ -63,8 +63,9 @@ export async function sequentialHandoff(
     }
   }
   if (typeof prefilled === "string")
-    return decodeAfter(prefilled, request, lease, progress.recorder, context);
-  return handOver(request, lease, prefilled, progress, context);
+    return await decodeAfter(prefilled, request, lease, progress.recorder, context);
+  // Handed on unawaited, a promise takes two turns of the queue more.
+  return await handOver(request, lease, prefilled, progress, context);
 }
 
 /** Decode computes the whole prompt itself. */

@@ -60,8 +60,9 @@ export class TraceRecorder {
       trace.outcome ??= request.cancel.cancelled ? "cancelled" : "success";
       if (trace.outcome === "cancelled") trace.errorCode ??= codeOf(request.cancel.error);
       // An engine may close its stream a moment after the answer is whole.
-      for (const leg of trace.legs) this.#endLeg(leg);
-      trace.endMs = this.#elapsed();
+      const endMs = this.#elapsed();
+      for (const leg of trace.legs) this.#endLeg(leg, endMs);
+      trace.endMs = endMs;
       context.observe(trace);
       publishRequest(trace);
     });
@@ -114,19 +115,20 @@ export class TraceRecorder {
   answered(entry: LegTrace): void {
     entry.answeredMs = this.#elapsed();
     if (entry.leg === "decode") this.trace.firstTokenMs = entry.answeredMs;
-    else this.#endLeg(entry);
+    else this.#endLeg(entry, entry.answeredMs);
   }
 
   /** The engine is done with a decode leg, and nothing went wrong. */
   legEnded(entry: LegTrace): void {
-    this.#endLeg(entry);
+    this.#endLeg(entry, this.#elapsed());
   }
 
   legFailed(entry: LegTrace, error: unknown): void {
-    entry.answeredMs ??= this.#elapsed();
+    const now = this.#elapsed();
+    entry.answeredMs ??= now;
     entry.failure = codeOf(error);
     entry.clientFault = error instanceof EngineResponseError && error.isClientFault;
-    this.#endLeg(entry);
+    this.#endLeg(entry, now);
   }
 
   /** What the engine sent of its answer. */
@@ -147,9 +149,9 @@ export class TraceRecorder {
     this.trace.outcome = this.trace.errorCode === "client_closed_request" ? "cancelled" : "broken";
   }
 
-  #endLeg(entry: LegTrace): void {
+  #endLeg(entry: LegTrace, nowMs: number): void {
     if (entry.endMs !== undefined) return;
-    entry.endMs = this.#elapsed();
+    entry.endMs = nowMs;
     publishLegEnd(this.trace, entry);
   }
 

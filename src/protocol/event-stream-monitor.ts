@@ -105,7 +105,7 @@ export class EventStreamMonitor {
   push(chunk: Uint8Array): void {
     if (this.#opaqueTail === undefined) {
       this.#parser.feed(this.#decode(chunk));
-      this.#betweenEvents = this.#goesOn && endsWithBlankLine(chunk);
+      this.#betweenEvents = this.#goesOn() && endsWithBlankLine(chunk);
       return;
     }
     // Once the line was seen nothing after it matters, and must not pile up in the guard.
@@ -210,7 +210,7 @@ export class EventStreamMonitor {
     return this.#usage;
   }
 
-  get #goesOn(): boolean {
+  #goesOn(): boolean {
     return this.#endsAt === undefined && this.#finishReasons.size === 0 && !this.opaque;
   }
 

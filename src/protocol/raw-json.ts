@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import type { JsonElement } from "./json-element.ts";
 
 const encoder = new TextEncoder();

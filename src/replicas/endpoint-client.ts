@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import type { Dispatcher } from "undici";
 import type { ClientConfig } from "../config/client-config.ts";
 import type { Endpoint } from "../config/endpoint.ts";
@@ -107,7 +108,7 @@ export class EndpointClient {
     }
     call.connection = connection;
     const body = request.body === undefined ? null : joinSmallParts(request.body);
-    const headers = [...this.#fixedHeaders, ...request.headers];
+    const headers = this.#fixedHeaders.concat(request.headers);
     if (body !== null && !Buffer.isBuffer(body)) headers.push("content-length", String(sizeOfParts(body)));
     const options: Dispatcher.DispatchOptions = {
       method: request.method,

@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import type { Timer } from "../internal/clock.ts";
 import { EngineRefusal } from "./engine-refusal.ts";
 import { isTokenFault, type Fault, type TokenFault } from "./fault-plan.ts";

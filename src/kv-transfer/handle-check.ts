@@ -1,4 +1,4 @@
-import type { JsonElement } from "../protocol/json-element.ts";
+import type { JsonElement, JsonMembers } from "../protocol/json-element.ts";
 import { scanJsonObject } from "../protocol/json-object-index.ts";
 import type { RawJson } from "../protocol/raw-json.ts";
 
@@ -10,7 +10,7 @@ export function isJsonObject(value: unknown): value is Readonly<Record<string, u
 /**
  * The fields of a handle, not parsed: that of a long prompt names thousands of blocks. Undefined when it is no object.
  */
-export function handleFields(handle: RawJson): ReadonlyMap<string, JsonElement> | undefined {
+export function handleFields(handle: RawJson): JsonMembers | undefined {
   const { element } = handle;
   if (element !== undefined) return element.kind === "object" ? element.members() : undefined;
   return isJsonObject(handle.value) ? scanJsonObject(handle.bytes).root.members() : undefined;

@@ -238,6 +238,10 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
   #takeEvents(chunk: Buffer): void {
     const passed = this.#passAtAGlance(chunk);
     if (passed === chunk.length || !this.#relays()) return;
+    if (this.#monitor.sawDone) {
+      this.#endAnswer();
+      return;
+    }
     const withinEvent = this.#aligner.withinEvent;
     const events = this.#aligner.take(passed === 0 ? chunk : chunk.subarray(passed));
     if (events.length > 0) this.#relay(events, withinEvent);
@@ -246,7 +250,7 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
   /**
    * Sends on the events at the start of a piece that need no more than a glance.
    *
-   * @returns their length
+   * @returns their length; the rest was looked at, too, if it was the end
    */
   #passAtAGlance(chunk: Buffer): number {
     if (!this.#aligner.betweenEvents) return 0;
@@ -275,9 +279,14 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
         ? (new DoneGuard({ withinLine: withinEvent }).take(events).pass?.length ?? 0)
         : startOfEvent(events, endsAt - seenBefore, withinEvent, endsAt === monitor.eventCount);
     this.#forward(events.subarray(0, end));
-    if (!this.#relays()) return;
-    if (sawDone && isWhole(this.#monitor)) this.#finishAnswer(undefined);
-    else this.#exchange!.abort(endError(this.#monitor, this.#init.origin));
+    if (this.#relays()) this.#endAnswer();
+  }
+
+  /** The engine has said how its answer ends, and the client has all that came before. */
+  #endAnswer(): void {
+    const monitor = this.#monitor;
+    if (monitor.sawDone && isWhole(monitor)) this.#finishAnswer(undefined);
+    else this.#exchange!.abort(endError(monitor, this.#init.origin));
   }
 
   #forward(events: Uint8Array): void {

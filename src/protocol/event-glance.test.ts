@@ -139,8 +139,9 @@ describe("A glance at events", () => {
         const long = monitor();
         for (const piece of pieces) {
           const bytes = Buffer.from(piece);
+          const wasDone = short.sawDone;
           const taken = short.takeAtAGlance(bytes.toString("latin1"));
-          if (taken < bytes.length) short.push(bytes.subarray(taken));
+          if (short.sawDone === wasDone) short.push(bytes.subarray(taken));
           long.push(bytes);
           expect(verdict(short)).toEqual(verdict(long));
         }

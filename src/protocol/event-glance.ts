@@ -1,13 +1,14 @@
 import { internalFieldAt } from "./internal-fields.ts";
 
 const eventStart = 'data: {"';
+const done = "data: [DONE]\n\n";
 const lineFeed = 0x0a;
 const closingBrace = 0x7d;
 
 /**
  * Tells by a few searches what the events at the start of a piece of a stream say, as far as they plainly say nothing
- * but one more token, the role that an answer begins with, or the last token with its finish reason. Nearly all that
- * an engine sends is like that; nothing is parsed.
+ * but one more token, the role that an answer begins with, the last token with its finish reason, or the end. Nearly all
+ * that an engine sends is like that; nothing is parsed.
  *
  * Where it stops, at an error, usage, a field between engines or anything else, a closer look is needed.
  */
@@ -22,16 +23,24 @@ export class EventGlance {
   finishedIndex = 0;
   /** Undefined when nothing was finished. */
   finishReason: string | undefined;
+  /** True when nothing follows but `[DONE]`, which is counted neither in {@link events} nor in {@link length}. */
+  isDone = false;
 
   /**
-   * @param text must begin between two events of an answer that has finished no choice; each byte as one character will do
+   * @param text must begin between two events; each byte as one character will do
    * @param hasContent whether the answer has begun. Until it has, events are looked at more strictly: what decides that
    *   an answer begins must be all there
+   * @param isFinished whether a choice has: then only the end is plain
    */
-  take(text: string, hasContent: boolean): void {
+  take(text: string, hasContent: boolean, isFinished = false): void {
     this.length = this.events = 0;
     this.hasContent = hasContent;
     this.finishReason = undefined;
+    if (!isFinished) this.#takeEvents(text);
+    this.isDone = this.length + done.length === text.length && text.endsWith(done);
+  }
+
+  #takeEvents(text: string): void {
     const remark = remarkAt(text, 0);
     while (this.finishReason === undefined) {
       const start = this.length;
@@ -46,8 +55,9 @@ export class EventGlance {
 
   #goesOn(text: string, start: number): boolean {
     if (this.hasContent) return true;
+    if (matches(openingPattern, text, start)) return true;
     this.hasContent = matches(tokenPattern, text, start);
-    return this.hasContent || matches(openingPattern, text, start);
+    return this.hasContent;
   }
 
   /** @param remark where the only thing that is to be noticed should be: the finish reason */

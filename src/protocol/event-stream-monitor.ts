@@ -81,31 +81,30 @@ export class EventStreamMonitor {
 
   /**
    * Takes the events at the start of the next bytes of the stream whose meaning is plain, and which have nothing in them
-   * that is to be changed for a client.
+   * that is to be changed for a client; and `[DONE]`, if nothing else follows.
    *
    * @param text each byte as one character
-   * @returns how many characters it took, possibly none; the bytes after them need {@link push}
+   * @returns how many characters are for the client, possibly none. The bytes after them need {@link push}, unless it
+   *   has taken `[DONE]`
    */
   takeAtAGlance(text: string): number {
     if (!this.#betweenEvents) return 0;
     const glance = this.#glance;
-    glance.take(text, this.#sawContent);
-    if (glance.length === 0) return 0;
-    this.#begin();
+    glance.take(text, this.#sawContent, this.#finishReasons.size > 0);
+    const { length, isDone } = glance;
+    if (length > 0 || isDone) this.#begin();
     this.#eventCount += glance.events;
     this.#sawContent = glance.hasContent;
-    if (glance.finishReason !== undefined) {
-      this.#finishReasons.set(glance.finishedIndex, glance.finishReason);
-      this.#betweenEvents = false;
-    }
-    return glance.length;
+    if (glance.finishReason !== undefined) this.#finishReasons.set(glance.finishedIndex, glance.finishReason);
+    if (isDone) this.#takeDone();
+    return length;
   }
 
   /** The next bytes of the stream, cut anywhere. */
   push(chunk: Uint8Array): void {
     if (this.#opaqueTail === undefined) {
       this.#parser.feed(this.#decode(chunk));
-      this.#betweenEvents = this.#goesOn() && endsWithBlankLine(chunk);
+      this.#betweenEvents = this.#endsAt === undefined && !this.opaque && endsWithBlankLine(chunk);
       return;
     }
     // Once the line was seen nothing after it matters, and must not pile up in the guard.
@@ -210,10 +209,6 @@ export class EventStreamMonitor {
     return this.#usage;
   }
 
-  #goesOn(): boolean {
-    return this.#endsAt === undefined && this.#finishReasons.size === 0 && !this.opaque;
-  }
-
   #begin(): void {
     if (this.#begun) return;
     this.#begun = true;
@@ -232,17 +227,21 @@ export class EventStreamMonitor {
   }
 
   #onEvent(event: EventSourceMessage): void {
-    this.#eventCount += 1;
-    if (this.#sawDone) return;
-    const data = event.data;
-    if (data === "[DONE]") {
-      this.#sawDone = true;
-      this.#endsAt ??= this.#eventCount;
+    if (event.data === "[DONE]" && !this.#sawDone) {
+      this.#takeDone();
       return;
     }
-    if (this.#endsAt !== undefined) return;
+    this.#eventCount += 1;
+    if (this.#sawDone || this.#endsAt !== undefined) return;
     this.#look(event);
     if (this.#error !== undefined || this.#malformed || this.#brokeOff) this.#endsAt = this.#eventCount;
+  }
+
+  #takeDone(): void {
+    this.#eventCount += 1;
+    this.#sawDone = true;
+    this.#betweenEvents = false;
+    this.#endsAt ??= this.#eventCount;
   }
 
   #look({ event, data }: EventSourceMessage): void {

@@ -24,17 +24,27 @@ export class JsonElement {
   readonly #start: number;
   /** -1 until it is known: who walks over all that is within a value comes to its end anyway. */
   #end: number;
-  /** Where the key of a member is; -1 for what is no member of an object. */
+  /** Where the key of a member is, quotes included; -1 for what is no member of an object. */
   readonly #keyStart: number;
+  /** -1 until it is known. */
+  #keyEnd: number;
   /** The array or object that was walked into to come here. */
   readonly #parent: JsonElement | undefined;
-  #members: ReadonlyMap<string, JsonElement> | undefined;
+  #members: JsonMembers | undefined;
 
-  constructor(text: ScannedJson, start: number, end: number, keyStart: number, parent?: JsonElement) {
+  constructor(
+    text: ScannedJson,
+    start: number,
+    end: number,
+    keyStart: number,
+    keyEnd = -1,
+    parent?: JsonElement,
+  ) {
     this.#text = text;
     this.#start = start;
     this.#end = end;
     this.#keyStart = keyStart;
+    this.#keyEnd = keyEnd;
     this.#parent = parent;
   }
 
@@ -50,8 +60,12 @@ export class JsonElement {
   /** The key of a member, as parsed; of anything else the empty string. */
   get key(): string {
     const { bytes } = this.#text;
-    const start = this.#keyStart;
-    return start < 0 ? "" : jsonKeyAt(bytes, start, skipString(bytes, start));
+    return this.#keyStart < 0 ? "" : jsonKeyAt(bytes, this.#keyStart, this.#findKeyEnd());
+  }
+
+  /** True for a member of this key; costs less than to read the key. */
+  hasKey(key: string): boolean {
+    return this.#keyStart >= 0 && isJsonString(this.#text.bytes, this.#keyStart, this.#findKeyEnd(), key);
   }
 
   /** Parses it. */
@@ -86,18 +100,15 @@ export class JsonElement {
    * wins, as in Python.
    */
   member(key: string): JsonElement | undefined {
-    const { bytes } = this.#text;
-    if (bytes[this.#start] !== openBrace) return undefined;
+    if (this.#text.bytes[this.#start] !== openBrace) return undefined;
     let found: JsonElement | undefined;
-    for (let member = this.first(); member !== undefined; member = member.next()) {
-      const start = member.#keyStart;
-      if (isJsonString(bytes, start, skipString(bytes, start), key)) found = member;
-    }
+    for (let member = this.first(); member !== undefined; member = member.next())
+      if (member.hasKey(key)) found = member;
     return found;
   }
 
-  /** All members of an object by key, the last duplicate of each; none when this is no object. */
-  members(): ReadonlyMap<string, JsonElement> {
+  /** All members of an object, to look up several of them; none when this is no object. */
+  members(): JsonMembers {
     this.#members ??= this.#collectMembers();
     return this.#members;
   }
@@ -126,24 +137,52 @@ export class JsonElement {
     for (let member = this.first(); member !== undefined; member = member.next()) visit(member.key, member);
   }
 
-  #collectMembers(): ReadonlyMap<string, JsonElement> {
-    const members = new Map<string, JsonElement>();
-    if (this.#text.bytes[this.#start] !== openBrace) return members;
-    for (let member = this.first(); member !== undefined; member = member.next())
-      members.set(member.key, member);
-    return members;
+  #collectMembers(): JsonMembers {
+    const members: JsonElement[] = [];
+    if (this.#text.bytes[this.#start] === openBrace) {
+      for (let member = this.first(); member !== undefined; member = member.next()) members.push(member);
+    }
+    return new JsonMembers(members);
   }
 
   #child(position: number, isMember: boolean): JsonElement {
     const text = this.#text;
-    if (!isMember) return new JsonElement(text, position, -1, -1, this);
+    if (!isMember) return new JsonElement(text, position, -1, -1, -1, this);
     const { bytes } = text;
-    return new JsonElement(text, skipColon(bytes, skipString(bytes, position)), -1, position, this);
+    const keyEnd = skipString(bytes, position);
+    return new JsonElement(text, skipColon(bytes, keyEnd), -1, position, keyEnd, this);
+  }
+
+  #findKeyEnd(): number {
+    if (this.#keyEnd < 0) this.#keyEnd = skipString(this.#text.bytes, this.#keyStart);
+    return this.#keyEnd;
   }
 
   #findEnd(): number {
     if (this.#end < 0) this.#end = skipValue(this.#text, this.#start);
     return this.#end;
+  }
+}
+
+/** The members of an object. Of duplicates the last one counts, as in Python. */
+export class JsonMembers {
+  readonly #members: readonly JsonElement[];
+
+  constructor(members: readonly JsonElement[]) {
+    this.#members = members;
+  }
+
+  has(key: string): boolean {
+    return this.get(key) !== undefined;
+  }
+
+  get(key: string): JsonElement | undefined {
+    const members = this.#members;
+    for (let index = members.length - 1; index >= 0; index -= 1) {
+      const member = members[index]!;
+      if (member.hasKey(key)) return member;
+    }
+    return undefined;
   }
 }
 

@@ -1,4 +1,5 @@
 import { Buffer } from "node:buffer";
+
 /** Longer strings are handed to JSON.parse without being looked at. */
 const plainLimit = 128;
 /** Integers of up to so many digits are exact as JavaScript numbers, whichever way they are added up. */
@@ -15,6 +16,8 @@ export function decodeJsonString(bytes: Uint8Array, start: number, end: number):
 /** True when the string between these offsets, quotes included, is `text` once its escapes are decoded. */
 export function isJsonString(bytes: Uint8Array, start: number, end: number, text: string): boolean {
   const length = end - start - 2;
+  // Escaped or encoded, a text only gets longer.
+  if (length < text.length) return false;
   for (let index = 0; index < length; index += 1) {
     const byte = bytes[start + 1 + index] as number;
     // What came before is the same in both; from here on a byte is no longer a character.

@@ -108,7 +108,8 @@ export class EndpointClient {
     }
     call.connection = connection;
     const body = request.body === undefined ? null : joinSmallParts(request.body);
-    const headers = this.#fixedHeaders.concat(request.headers);
+    const headers = this.#fixedHeaders.slice();
+    for (const text of request.headers) headers.push(text);
     if (body !== null && !Buffer.isBuffer(body)) headers.push("content-length", String(sizeOfParts(body)));
     const options: Dispatcher.DispatchOptions = {
       method: request.method,

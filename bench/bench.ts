@@ -96,10 +96,17 @@ export class Bench {
     return this.options.quick ? [nginx, serveLLM] : [nginx, oneHop, serveLLM];
   }
 
-  /** Requests of both kinds until the compiler has settled, however slow a busy machine makes that. */
-  async warmUp(target: Target): Promise<void> {
-    const wanted = target.name.startsWith("serve-llm") ? this.pick(20_000, 12_000) : this.pick(10_000, 4000);
-    const until = performance.now() + this.pick(8000, 4000);
+  /**
+   * Requests of both kinds until the compiler has settled, however slow a busy machine makes that.
+   *
+   * @param share how much of it, 0 to 1, for a process of which no limit is measured
+   */
+  async warmUp(target: Target, share = 1): Promise<void> {
+    const requestsOf = target.name.startsWith("serve-llm")
+      ? this.pick(20_000, 12_000)
+      : this.pick(10_000, 4000);
+    const wanted = share * requestsOf;
+    const until = performance.now() + share * this.pick(8000, 4000);
     const seconds = 0.4;
     const stream = { events: 16, delayUs: 0 };
     const kinds = target.name === "echo" ? [{ bytes: 1024 }] : [{ bytes: 1024 }, { bytes: 1024, stream }];

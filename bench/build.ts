@@ -23,6 +23,7 @@ const root = resolve(import.meta.dirname, "..");
 const processNames = [
   "echo-server",
   "one-hop-proxy",
+  "two-hop-proxy",
   "serve-llm-proxy",
   "body-work",
   "routing-work",

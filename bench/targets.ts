@@ -64,6 +64,16 @@ export function startOneHop(built: Built, cpu: string, engines: Engines): Promis
   return startNode("one-hop", built, cpu, "one-hop-proxy", [`http://127.0.0.1:${engines.directPort}`]);
 }
 
+/** The two calls of a disaggregated request and nothing else. */
+export function startTwoHop(
+  built: Built,
+  cpu: string,
+  { prefillPort, decodePort }: Engines,
+): Promise<Target> {
+  const urls = [prefillPort, decodePort].map((port) => `http://127.0.0.1:${port}`);
+  return startNode("two-hop", built, cpu, "two-hop-proxy", urls);
+}
+
 /** @param replicas how many replicas each pool has; all of them are the one mock engine, under paths of its own */
 export function startServeLLM(
   built: Built,

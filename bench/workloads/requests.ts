@@ -12,7 +12,7 @@ export async function requests(bench: Bench): Promise<WorkloadResult> {
   const measurements = [];
   const ratios = [];
   for (const connections of bench.pick([1, 32, 256], [1, 32])) {
-    const seconds = bench.pick(0.9, 0.4);
+    const seconds = bench.pick(connections === 32 ? 0.9 : 0.7, 0.4);
     const results = await bench.rounds(bench.pick(3, connections === 32 ? 3 : 1), targets, async (target) => {
       const { cpuNs, requests: count, latencyUs } = await bench.load(target, { kind, connections, seconds });
       return { cpuUs: cpuNs / 1000 / count, latency: latencyUs!.p50 };

@@ -10,9 +10,9 @@ export async function pool(bench: Bench): Promise<WorkloadResult> {
   const replicas = 1000;
   const large = await startServeLLM(bench.built, bench.proxyCpu, bench.engines, { replicas });
   try {
-    await bench.warmUp(large);
+    await bench.warmUp(large, 0.5);
     const results = await bench.rounds(bench.pick(3, 1), [serveLLM, large], async (target) => {
-      const options = { kind: { bytes: 1024 }, connections: 32, seconds: bench.pick(1.5, 0.6) };
+      const options = { kind: { bytes: 1024 }, connections: 32, seconds: bench.pick(1, 0.6) };
       const { cpuNs, requests } = await bench.load(target, options);
       return cpuNs / 1000 / requests;
     });
@@ -76,7 +76,7 @@ export async function slowStreams(bench: Bench): Promise<WorkloadResult> {
   const kind = { bytes: 1024, stream: { events: 1000, delayUs: everyS * 1e6 } };
   const target = await startServeLLM(built, proxyCpu, engines);
   try {
-    await bench.warmUp(target);
+    await bench.warmUp(target, 0.5);
     const ramp = streams / bench.pick(1000, 800);
     const seconds = bench.pick(6, 4);
     await target.child.ask({ command: "watch-loop" });

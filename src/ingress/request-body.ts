@@ -8,7 +8,8 @@ const formType = /^multipart\/form-data\s*;/i;
  * Reads a body of the kind its route wants.
  *
  * @param onProgress sees what has arrived of a large body so far, see `HttpRequest.readBody`
- * @throws RequestError 415 for another kind or a compressed body, and what reading throws (413, 408)
+ * @returns rejects with what reading throws (413, 408)
+ * @throws RequestError 415 for another kind or a compressed body, at once
  */
 export function readRequestBody(
   request: HttpRequest,

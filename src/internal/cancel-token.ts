@@ -40,6 +40,8 @@ export class CancelToken {
     const listeners = (this.#listeners ??= []);
     listeners.push(listener);
     return () => {
+      // Those that are being told must not be moved.
+      if (this.#listeners !== listeners) return;
       if (listeners.at(-1) === listener) {
         listeners.pop();
         return;

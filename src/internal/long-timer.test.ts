@@ -12,6 +12,7 @@ beforeEach(() => {
   fired = 0;
 });
 afterEach(() => {
+  vi.restoreAllMocks();
   vi.useRealTimers();
 });
 
@@ -79,6 +80,26 @@ it("fires when the event loop stood still over its time", () => {
   vi.setSystemTime(Date.now() + 10 * minute);
   vi.advanceTimersByTime(10 * minute);
   expect(fired).toBe(1);
+});
+
+/** The event loop stands still for so long; the next turn of the wheel is late by it. */
+function standStill(ms: number): void {
+  const now = performance.now.bind(performance);
+  vi.spyOn(performance, "now").mockImplementation(() => now() + ms);
+}
+
+it.each(["set anew", "started over"])("has its whole time when it is %s in a late turn", (how) => {
+  const timer = longTimer(() => {
+    fired += 1;
+    if (how === "set anew") longTimer();
+    else timer.refresh();
+  });
+  vi.advanceTimersByTime(1000);
+  standStill(10 * minute);
+  vi.advanceTimersByTime(minute - 1000);
+  expect(fired).toBe(1);
+  vi.advanceTimersByTime(1000 + late);
+  expect(fired).toBe(2);
 });
 
 it("stays stopped, and leaves nothing that runs", () => {

@@ -17,9 +17,9 @@ const wheel = {
 /**
  * A timer of many seconds: every request has several, which are started over for every token and hardly ever fire.
  *
- * Setting one links it in among those that are due together, by the number of the last tick; starting it over notes that
- * number, and when it comes up it moves on by what is then left. So it may be late by two seconds; and early by as much
- * as the turn of the event loop took in which it was set or started over last. It does not keep the process alive.
+ * Setting one links it in among those that are due together; starting it over notes the number of the last tick, and when
+ * it comes up it moves on by what is then left. So it may be late by two seconds; and early by as much as the turn of the
+ * event loop took in which it was started over last. It does not keep the process alive.
  */
 export class LongTimer extends RingLink implements Timer {
   readonly #callback: () => void;
@@ -45,6 +45,7 @@ export class LongTimer extends RingLink implements Timer {
 
   refresh(): void {
     if (!this.#isSet && !this.#cancelled) this.#start();
+    // The next tick may be about to come.
     else if (wheel.tick >= this.#startedAt) this.#startedAt = wheel.tick + 1;
   }
 
@@ -67,8 +68,7 @@ export class LongTimer extends RingLink implements Timer {
     startWheel();
     wheel.timers += 1;
     this.#isSet = true;
-    // The next tick may be about to come.
-    this.#startedAt = wheel.tick + 1;
+    this.#startedAt = currentTick();
     this.#hang();
   }
 
@@ -99,17 +99,18 @@ function startWheel(): void {
 }
 
 function turn(): void {
-  const now = currentTick();
-  while (wheel.tick < now) {
-    wheel.tick += 1;
-    const ring = wheel.due.get(wheel.tick);
+  const last = wheel.tick;
+  // First, so that what a callback starts over does not count from the past that is being made up for.
+  wheel.tick = currentTick();
+  for (let tick = last + 1; tick <= wheel.tick; tick += 1) {
+    const ring = wheel.due.get(tick);
     if (ring === undefined) continue;
-    wheel.due.delete(wheel.tick);
+    wheel.due.delete(tick);
     // Whatever a callback does to the others of the ring, the first is the next.
     while (ring.next !== ring) {
       const timer = ring.next as LongTimer;
       timer.remove();
-      timer.onTick(wheel.tick);
+      timer.onTick(tick);
     }
   }
   if (wheel.timers > 0) return;

@@ -239,6 +239,7 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     const passed = this.#passAtAGlance(chunk);
     if (passed === chunk.length || !this.#relays()) return;
     if (this.#monitor.sawDone) {
+      if (!this.#paused) this.#watchdog.refresh();
       this.#endAnswer();
       return;
     }

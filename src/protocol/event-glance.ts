@@ -30,7 +30,7 @@ export class EventGlance {
    * @param text must begin between two events; each byte as one character will do
    * @param hasContent whether the answer has begun. Until it has, events are looked at more strictly: what decides that
    *   an answer begins must be all there
-   * @param isFinished whether a choice has: then only the end is plain
+   * @param isFinished whether a choice has finished: then only the end is plain
    */
   take(text: string, hasContent: boolean, isFinished = false): void {
     this.length = this.events = 0;

@@ -164,9 +164,13 @@ export class JsonElement {
   }
 }
 
+/** Up to here a walk over the members beats building a map. */
+const mapThreshold = 32;
+
 /** The members of an object. Of duplicates the last one counts, as in Python. */
 export class JsonMembers {
   readonly #members: readonly JsonElement[];
+  #byKey: ReadonlyMap<string, JsonElement> | undefined;
 
   constructor(members: readonly JsonElement[]) {
     this.#members = members;
@@ -178,6 +182,10 @@ export class JsonMembers {
 
   get(key: string): JsonElement | undefined {
     const members = this.#members;
+    if (members.length > mapThreshold) {
+      this.#byKey ??= new Map(members.map((member) => [member.key, member]));
+      return this.#byKey.get(key);
+    }
     for (let index = members.length - 1; index >= 0; index -= 1) {
       const member = members[index]!;
       if (member.hasKey(key)) return member;

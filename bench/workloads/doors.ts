@@ -10,7 +10,7 @@ export async function doors(bench: Bench): Promise<WorkloadResult> {
   try {
     await bench.warmUp(fetchDoor, 0.5);
     const load = { connections: 32, seconds: bench.pick(0.8, 0.5) };
-    const whole = await bench.rounds(bench.pick(3, 1), [serveLLM, fetchDoor], async (target) => {
+    const whole = await bench.rounds(bench.pick(2, 1), [serveLLM, fetchDoor], async (target) => {
       const { cpuNs, requests } = await bench.load(target, { ...load, kind: { bytes: 1024 } });
       return cpuNs / 1000 / requests;
     });

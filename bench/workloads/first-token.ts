@@ -12,13 +12,13 @@ export async function firstToken(bench: Bench): Promise<WorkloadResult> {
   const { built, proxyCpu, engines, options } = bench;
   const twoHop = options.quick ? undefined : await startTwoHop(built, proxyCpu, engines);
   try {
-    if (twoHop !== undefined) await bench.warmUp(twoHop, 0.5);
+    if (twoHop !== undefined) await bench.warmUp(twoHop, 0.3);
     const measured = [...bench.measured(targets), ...(twoHop === undefined ? [] : [twoHop])];
     const results = await bench.rounds(bench.pick(5, 3), measured, async (target) => {
       const { firstByteUs } = await bench.load(target, {
         kind,
         connections: 1,
-        seconds: bench.pick(0.8, 0.4),
+        seconds: bench.pick(0.6, 0.4),
       });
       return firstByteUs!;
     });

@@ -90,7 +90,7 @@ async function measure(
       if (streams.count !== open)
         throw new Error(`Only ${streams.count} of ${open} streams of ${target.name} opened.`);
       const openCpuUs = (cpuNs(target.child.pid) - cpu) / 1000 / open;
-      await new Promise((resolve) => setTimeout(resolve, bench.pick(1500, 500)));
+      await new Promise((resolve) => setTimeout(resolve, bench.pick(1000, 500)));
       samples.push({ streams: count, rssKb: ((await rssBytes(target)) - empty) / 1024 / count, openCpuUs });
     }
     const before = cpuNs(target.child.pid);

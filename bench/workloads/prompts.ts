@@ -23,7 +23,7 @@ export async function prompts(bench: Bench): Promise<WorkloadResult> {
   for (const [name, bytes] of Object.entries(promptSizes)) {
     if (bench.options.quick && name !== "1 KB" && name !== "4 MB") continue;
     const large = bytes > 1024 * 1024;
-    const seconds = bench.pick(large ? 1.2 : 0.7, large ? 0.8 : 0.4);
+    const seconds = bench.pick(large ? 1.2 : 0.5, large ? 0.8 : 0.4);
     // The first large ones make the heap grow.
     const skip = large ? 0.5 : 0.25;
     const results = await bench.rounds(bench.pick(3, 2), measured, async (target) => {

@@ -6,7 +6,7 @@ import { spreadOf } from "../statistics.ts";
 
 /** What choosing a replica costs, for each policy, pool size and prompt size. */
 export async function routing(bench: Bench): Promise<WorkloadResult> {
-  const command = [process.execPath, bench.built.process("routing-work"), String(bench.pick(40, 15))];
+  const command = [process.execPath, bench.built.process("routing-work"), String(bench.pick(60, 15))];
   const child = new Child(command, { cpu: bench.proxyCpu });
   const works = await child.nextJson<RoutingWork[]>(60_000);
   await child.stop();

@@ -10,7 +10,7 @@ export async function pool(bench: Bench): Promise<WorkloadResult> {
   const replicas = 1000;
   const large = await startServeLLM(bench.built, bench.proxyCpu, bench.engines, { replicas });
   try {
-    await bench.warmUp(large, 0.5);
+    await bench.warmUp(large);
     const results = await bench.rounds(bench.pick(3, 1), [serveLLM, large], async (target) => {
       const options = { kind: { bytes: 1024 }, connections: 32, seconds: bench.pick(1, 0.6) };
       const { cpuNs, requests } = await bench.load(target, options);

@@ -23,6 +23,9 @@ export interface EventStreamMonitorOptions {
 const firstDecoder = new TextDecoder();
 const laterDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const defaultMaxEventLength = 8 * 1024 * 1024;
+const nothingFinished: ReadonlyMap<number, string> = new Map();
+/** One for all: what it says is read at once. */
+const glance = new EventGlance();
 const lineFeed = 0x0a;
 const finishReasonPattern = /"finish_reason"\s*:\s*"/;
 const usagePattern = /"usage"\s*:\s*\{/;
@@ -48,8 +51,10 @@ export class EventStreamMonitor {
   #cutDecoder: InstanceType<typeof TextDecoder> | undefined;
   #cut = false;
   #begun = false;
-  readonly #parser: EventSourceParser;
-  readonly #finishReasons = new Map<number, string>();
+  readonly #maxEventLength: number;
+  /** Made when a glance is not enough: most streams never need one, and ten thousand idle ones notice. */
+  #parser: EventSourceParser | undefined;
+  #finishReasons: Map<number, string> | undefined;
   #sawContent = false;
   #sawDone = false;
   #eventCount = 0;
@@ -63,20 +68,12 @@ export class EventStreamMonitor {
   #usageText: string | undefined;
   #usage: unknown;
   #opaqueTail: DoneGuard | undefined;
-  readonly #glance = new EventGlance();
   /** True between two events of an answer that goes on. */
   #betweenEvents = true;
 
   constructor(options: EventStreamMonitorOptions) {
     this.#expectedChoices = options.expectedChoices;
-    this.#parser = createParser({
-      onEvent: (event) => this.#onEvent(event),
-      onError: (error) => {
-        if (error.type === "max-buffer-size-exceeded") this.#opaqueTail = new DoneGuard({ withinLine: true });
-        else if (error.type === "unknown-field") this.#sawForeignLine = true;
-      },
-      maxBufferSize: options.maxEventLength ?? defaultMaxEventLength,
-    });
+    this.#maxEventLength = options.maxEventLength ?? defaultMaxEventLength;
   }
 
   /**
@@ -89,13 +86,12 @@ export class EventStreamMonitor {
    */
   takeAtAGlance(text: string): number {
     if (!this.#betweenEvents) return 0;
-    const glance = this.#glance;
-    glance.take(text, this.#sawContent, this.#finishReasons.size > 0);
-    const { length, isDone } = glance;
-    if (length > 0 || isDone) this.#begin();
+    glance.take(text, this.#sawContent, this.#finishReasons !== undefined);
+    const { length, isDone, finishReason } = glance;
+    this.#begun ||= length > 0 || isDone;
     this.#eventCount += glance.events;
     this.#sawContent = glance.hasContent;
-    if (glance.finishReason !== undefined) this.#finishReasons.set(glance.finishedIndex, glance.finishReason);
+    if (finishReason !== undefined) this.#finishReasons = new Map([[glance.finishedIndex, finishReason]]);
     if (isDone) this.#takeDone();
     return length;
   }
@@ -103,7 +99,7 @@ export class EventStreamMonitor {
   /** The next bytes of the stream, cut anywhere. */
   push(chunk: Uint8Array): void {
     if (this.#opaqueTail === undefined) {
-      this.#parser.feed(this.#decode(chunk));
+      this.#feed(this.#decode(chunk));
       this.#betweenEvents = this.#endsAt === undefined && !this.opaque && endsWithBlankLine(chunk);
       return;
     }
@@ -118,7 +114,7 @@ export class EventStreamMonitor {
     if (this.#opaqueTail !== undefined || this.#finishing) return;
     // An event cut short is a truncated stream, not a malformed one.
     this.#finishing = true;
-    this.#parser.feed(`${this.#cut ? this.#cutDecoder!.decode() : ""}\n\n`);
+    this.#feed(`${this.#cut ? this.#cutDecoder!.decode() : ""}\n\n`);
     if (this.#eventCount === 0 && this.#sawForeignLine) this.#malformed = true;
   }
 
@@ -148,14 +144,14 @@ export class EventStreamMonitor {
   /** Number of expected choices that have a finish reason. */
   get finishedChoices(): number {
     let finished = 0;
-    for (const index of this.#finishReasons.keys())
+    for (const index of this.finishReasons.keys())
       if (Number.isInteger(index) && index >= 0 && index < this.#expectedChoices) finished += 1;
     return finished;
   }
 
   /** Finish reason by choice index; the last one counts. */
   get finishReasons(): ReadonlyMap<number, string> {
-    return this.#finishReasons;
+    return this.#finishReasons ?? nothingFinished;
   }
 
   /** True when every expected choice has a finish reason; for an {@link opaque} stream, when `[DONE]` came. */
@@ -209,17 +205,29 @@ export class EventStreamMonitor {
     return this.#usage;
   }
 
-  #begin(): void {
-    if (this.#begun) return;
-    this.#begun = true;
-    // It takes what it is fed first for the start of the stream, which may have a byte order mark.
-    this.#parser.feed("");
+  #feed(text: string): void {
+    this.#parser ??= this.#createParser();
+    this.#parser.feed(text);
+  }
+
+  #createParser(): EventSourceParser {
+    const parser = createParser({
+      onEvent: (event) => this.#onEvent(event),
+      onError: (error) => {
+        if (error.type === "max-buffer-size-exceeded") this.#opaqueTail = new DoneGuard({ withinLine: true });
+        else if (error.type === "unknown-field") this.#sawForeignLine = true;
+      },
+      maxBufferSize: this.#maxEventLength,
+    });
+    // It takes what it is fed first for the start of the stream, and looks for a byte order mark.
+    parser.feed("");
+    return parser;
   }
 
   #decode(chunk: Uint8Array): string {
     const whole = !this.#cut && (chunk.at(-1) ?? 0) < 0x80;
     const decoder = this.#begun ? laterDecoder : firstDecoder;
-    if (chunk.length > 0) this.#begin();
+    this.#begun ||= chunk.length > 0;
     if (whole) return decoder.decode(chunk);
     this.#cutDecoder ??= new TextDecoder("utf-8", { ignoreBOM: decoder.ignoreBOM });
     this.#cut = (chunk.at(-1) ?? 0x80) >= 0x80;
@@ -247,7 +255,7 @@ export class EventStreamMonitor {
   #look({ event, data }: EventSourceMessage): void {
     const hasUsage = usagePattern.test(data);
     const isError = event === "error" || errorPattern.test(data);
-    const isOrdinary = this.#sawContent && this.#finishReasons.size === 0 && !isError;
+    const isOrdinary = this.#sawContent && this.#finishReasons === undefined && !isError;
     if (isOrdinary && looksWhole(data) && !finishReasonPattern.test(data)) {
       if (hasUsage) this.#usageText = data;
       return;
@@ -281,13 +289,13 @@ export class EventStreamMonitor {
       if (choice === undefined) continue;
       const index = typeof choice["index"] === "number" ? choice["index"] : position;
       const finishReason = choice["finish_reason"];
-      const finishedBefore = this.#finishReasons.get(index);
+      const finishedBefore = this.#finishReasons?.get(index);
       if (finishedBefore !== undefined && hasContent(choice)) this.#malformed = true;
       if (typeof finishReason === "string" && finishReason !== "") {
         if (isBrokenFinish(finishReason)) this.#brokeOff = true;
         else if (finishedBefore !== undefined && finishedBefore !== finishReason) this.#malformed = true;
         if (this.#brokeOff || this.#malformed) return;
-        this.#finishReasons.set(index, finishReason);
+        (this.#finishReasons ??= new Map()).set(index, finishReason);
         this.#sawContent = true;
       }
       this.#sawContent ||= hasContent(choice);

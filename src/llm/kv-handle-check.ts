@@ -48,7 +48,10 @@ export function checkKvHandle(
       origin,
     );
   }
-  return { engineId: textOf(fields.get("remote_engine_id")) };
+  const engineId = textOf(fields.get("remote_engine_id"));
+  // It stays as long as the stream does.
+  handle.forgetElement();
+  return { engineId };
 }
 
 function textOf(field: JsonElement | undefined): string | undefined {

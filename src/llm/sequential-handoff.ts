@@ -102,7 +102,9 @@ function handOver(
 ): Promise<LLMResponse> {
   const { clock, connector, answering, tokenizeOnce } = context;
   const { recorder } = progress;
-  const { requestId, hold, answer, binding } = prefilled;
+  const { requestId, hold, answer, binding, pairGroup } = prefilled;
+  // Of prefill's answer a stream that lasts keeps nothing else.
+  const { promptDetails } = answer;
   const view = new ConnectorRequestView(request, requestId, binding.decode);
   const handle = connector.prepareDecodeRequest(view, binding.prefill, answer);
   const ids = tokenizeOnce === undefined ? undefined : answer.promptTokenIds;
@@ -110,7 +112,6 @@ function handOver(
   if (passed) progress.tokenIds = "passed";
   const edits = withAdapterName(withIds, context.decodeAdapters.idOf(request), lease.replica);
   const giveUp = (): void => {
-    const { pairGroup } = prefilled;
     const adapterId = context.decodeAdapters.required(context.decodeAdapters.idOf(request));
     if (hold === undefined) return;
     context.stranded.giveUp({
@@ -136,7 +137,7 @@ function handOver(
     clock,
     answering,
     recorder,
-    promptDetails: () => answer.promptDetails,
+    promptDetails: () => promptDetails,
     onFirstOutput: () => {
       hold?.end("handed_off");
       if (passed) tokenizeOnce?.decodeAnswered(lease.replica, request.method);

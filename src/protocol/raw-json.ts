@@ -10,9 +10,8 @@ const encoder = new TextEncoder();
  * change, so what is only passed on is never parsed.
  */
 export class RawJson {
-  /** @internal The same, to look into without parsing it; there when it was found within a text that was scanned. */
-  readonly element: JsonElement | undefined;
   readonly #text: Uint8Array;
+  #element: JsonElement | undefined;
   #value: unknown;
   #parsed = false;
 
@@ -22,11 +21,21 @@ export class RawJson {
    */
   constructor(bytes: Uint8Array, element?: JsonElement) {
     this.#text = bytes;
-    this.element = element;
+    this.#element = element;
   }
 
   static fromText(text: string): RawJson {
     return new RawJson(encoder.encode(text));
+  }
+
+  /** @internal The same, to look into without parsing it; there when it was found within a text that was scanned. */
+  get element(): JsonElement | undefined {
+    return this.#element;
+  }
+
+  /** @internal Keeps the text only: an element holds on to all that was found in it, and around it. */
+  forgetElement(): void {
+    this.#element = undefined;
   }
 
   /** UTF-8 of the value. Not a copy: do not change it. */

@@ -1,5 +1,3 @@
-import { Buffer } from "node:buffer";
-
 /** Room for at most this many times what has arrived: a length that is only announced costs no memory. */
 const announcedGrowth = 8;
 /** The same where nothing was announced: what is too much then stays too much. */

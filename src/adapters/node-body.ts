@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import type { IncomingMessage } from "node:http";
 import { RequestCancelledError } from "../errors/request-cancelled-error.ts";
 import { RequestError } from "../errors/request-error.ts";

@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";

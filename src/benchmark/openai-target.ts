@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import { createParser } from "eventsource-parser";
 
 import { type ClientConfigInit, clientConfigSchema } from "../config/client-config.ts";

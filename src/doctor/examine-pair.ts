@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import type { Clock } from "../internal/clock.ts";
 import type { KvConnector } from "../kv-transfer/kv-connector.ts";
 import type { RequestTrace } from "../observability/request-trace.ts";

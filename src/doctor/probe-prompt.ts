@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import type { Random } from "../internal/random.ts";
 import { RawJson } from "../protocol/raw-json.ts";
 import type { ConnectorRequest, RequestEdits } from "../kv-transfer/kv-connector.ts";

@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import { RequestError } from "../errors/request-error.ts";
 import type { EngineCommandOption } from "../llm/engine-commands.ts";
 import { scanJson } from "./json-body.ts";

@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import type { FormRules, JsonRules } from "./body-rules.ts";
 import { parseFormBody } from "./form-body.ts";
 import { type JsonBodyScan, parseJsonBody } from "./json-body.ts";

@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import type { HttpResponse } from "../adapters/http-exchange.ts";
 import { toOpenAIError } from "../protocol/openai-error.ts";
 

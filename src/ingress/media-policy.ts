@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import { BlockList, isIP } from "node:net";
 import { ConfigurationError } from "../errors/configuration-error.ts";
 import { RequestError } from "../errors/request-error.ts";

@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import type { HttpRequest } from "../adapters/http-exchange.ts";
 import { CancelToken } from "../internal/cancel-token.ts";
 import { LLMHandle, type LLMHandleInit } from "../llm/llm-handle.ts";

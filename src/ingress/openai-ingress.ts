@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import type { HttpRequest, HttpResponse } from "../adapters/http-exchange.ts";
 import { readEnvironment } from "../config/environment.ts";
 import type { LLMConfig } from "../config/llm-config.ts";

@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import { errorEvent } from "../protocol/event-stream-text.ts";
 import { toOpenAIError } from "../protocol/openai-error.ts";

@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import { EngineConnectionError } from "../errors/engine-connection-error.ts";
 import { EngineResponseError } from "../errors/engine-response-error.ts";
 import { EngineTimeoutError } from "../errors/engine-timeout-error.ts";

@@ -1,16 +1,10 @@
-import { Buffer } from "node:buffer";
-import type { EngineErrorOrigin } from "../errors/engine-error.ts";
 import { EngineStreamError } from "../errors/engine-stream-error.ts";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { ByteSink, ByteSource } from "../internal/byte-stream.ts";
-import type { CancelToken } from "../internal/cancel-token.ts";
-import type { Clock } from "../internal/clock.ts";
 import { joinBytes } from "../internal/join-bytes.ts";
-import { DoneGuard } from "../protocol/done-guard.ts";
 import { EventAligner } from "../protocol/event-aligner.ts";
 import { EventStreamMonitor } from "../protocol/event-stream-monitor.ts";
 import { doneEvent } from "../protocol/event-stream-text.ts";
-import { startOfEvent } from "../protocol/start-of-event.ts";
 import type {
   EndpointClient,
   EngineExchange,
@@ -20,28 +14,13 @@ import type {
 import type { EngineHeaders } from "../replicas/engine-headers.ts";
 import type { CallOutcome } from "../replicas/replica-health.ts";
 import { outcomeOf } from "./call-outcome.ts";
-import { CallWatchdog, type DecodeTimeouts } from "./call-watchdog.ts";
+import { CallWatchdog } from "./call-watchdog.ts";
 import { completeAnswer } from "./complete-answer.ts";
+import type { DecodeCallInit } from "./decode-call-init.ts";
 import { engineErrorResponse } from "./engine-error-response.ts";
 import { scrubEvents } from "./event-scrubber.ts";
-import { endError, isWhole } from "./stream-end.ts";
+import { endError, isWhole, lengthBeforeEnd } from "./stream-end.ts";
 import type { LLMResponse } from "./llm-response.ts";
-import type { PromptDetails } from "./prompt-usage.ts";
-
-export interface DecodeCallInit {
-  readonly origin: EngineErrorOrigin;
-  readonly stream: boolean;
-  readonly expectedChoices: number;
-  readonly clock: Clock;
-  readonly cancel: CancelToken;
-  readonly timeouts: DecodeTimeouts;
-  /** What prefill said of the prompt, as far as it has; left out when this engine computes the prompt itself. */
-  readonly promptDetails?: (() => PromptDetails) | undefined;
-  /** The engine's first token is here. Called at most once, before the answer is returned. */
-  readonly onFirstOutput: () => void;
-  /** The engine is done with this call, however it went. Called exactly once; with the error if there was one. */
-  readonly onSettled: (outcome: CallOutcome, error: ServeLLMError | undefined) => void;
-}
 
 type State = "waiting" | "error-body" | "buffering" | "holding" | "flowing" | "answered" | "over";
 
@@ -270,16 +249,11 @@ export class DecodeCall implements EngineResponseSink, ByteSource {
     const seenBefore = monitor.eventCount;
     monitor.push(events);
     if (monitor.eventCount !== seenBefore && !this.#paused) this.#watchdog.refresh();
-    const { endsAt, sawDone } = monitor;
-    if (endsAt === undefined && !sawDone) {
+    if (monitor.endsAt === undefined && !monitor.sawDone) {
       this.#forward(events);
       return;
     }
-    const end =
-      endsAt === undefined
-        ? (new DoneGuard({ withinLine: withinEvent }).take(events).pass?.length ?? 0)
-        : startOfEvent(events, endsAt - seenBefore, withinEvent, endsAt === monitor.eventCount);
-    this.#forward(events.subarray(0, end));
+    this.#forward(events.subarray(0, lengthBeforeEnd(events, monitor, seenBefore, withinEvent)));
     if (this.#relays()) this.#endAnswer();
   }
 

@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import { mayHaveInternalField } from "../protocol/internal-fields.ts";
 import { scanJsonObject } from "../protocol/json-object-index.ts";
 import { splicedJson } from "../protocol/json-splice.ts";

@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import type { EngineErrorOrigin } from "../errors/engine-error.ts";
 import { EngineStreamError } from "../errors/engine-stream-error.ts";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";

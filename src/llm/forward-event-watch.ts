@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import { createParser, type EventSourceParser } from "eventsource-parser";
 import type { EngineErrorOrigin } from "../errors/engine-error.ts";
 import { EngineResponseError } from "../errors/engine-response-error.ts";

@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import { EngineResponseError } from "../errors/engine-response-error.ts";
 import { EngineStreamError } from "../errors/engine-stream-error.ts";
 import { RequestCancelledError } from "../errors/request-cancelled-error.ts";

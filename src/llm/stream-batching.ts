@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import type { ServeLLMError } from "../errors/serve-llm-error.ts";
 import type { ByteSink, ByteSource } from "../internal/byte-stream.ts";
 import type { Clock, Timer } from "../internal/clock.ts";

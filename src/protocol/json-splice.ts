@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import { joinBytes } from "../internal/join-bytes.ts";
 import type { JsonObjectIndex } from "./json-object-index.ts";
 import { RawJson } from "./raw-json.ts";

@@ -1,5 +1,3 @@
-import { Buffer } from "node:buffer";
-
 /** Longer strings are handed to JSON.parse without being looked at. */
 const plainLimit = 128;
 /** Integers of up to so many digits are exact as JavaScript numbers, whichever way they are added up. */

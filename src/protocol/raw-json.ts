@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import type { JsonElement } from "./json-element.ts";
 
 const encoder = new TextEncoder();

@@ -1,5 +1,3 @@
-import { Buffer } from "node:buffer";
-
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
 const data = [0x64, 0x61, 0x74, 0x61] as const;

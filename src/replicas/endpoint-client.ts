@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import type { Dispatcher } from "undici";
 import type { ClientConfig } from "../config/client-config.ts";
 import type { Endpoint } from "../config/endpoint.ts";

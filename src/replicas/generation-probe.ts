@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import type { ProbeGeneration } from "../config/client-config.ts";
 import { EngineTimeoutError } from "../errors/engine-timeout-error.ts";
 import type { CancelToken } from "../internal/cancel-token.ts";

@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import type { HttpResponse } from "../adapters/http-exchange.ts";
 import { ServeLLMError } from "../errors/serve-llm-error.ts";
 import { toOpenAIError } from "../protocol/openai-error.ts";

@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import type { Timer } from "../internal/clock.ts";
 import { EngineRefusal } from "./engine-refusal.ts";
 import { isTokenFault, type Fault, type TokenFault } from "./fault-plan.ts";

@@ -102,10 +102,8 @@ export class Bench {
    * @param share how much of it, 0 to 1, for a process of which no limit is measured
    */
   async warmUp(target: Target, share = 1): Promise<void> {
-    const requestsOf = target.name.startsWith("serve-llm")
-      ? this.pick(20_000, 12_000)
-      : this.pick(10_000, 4000);
-    const wanted = share * requestsOf;
+    const isOurs = target.name.startsWith("serve-llm");
+    const wanted = share * (isOurs ? this.pick(20_000, 12_000) : this.pick(10_000, 4000));
     const until = performance.now() + share * this.pick(8000, 4000);
     const seconds = 0.4;
     const stream = { events: 16, delayUs: 0 };

@@ -14,7 +14,7 @@ export interface Clock {
   now(): number;
   /** Milliseconds since 1970, for people to read. */
   wallNow(): number;
-  /** Calls `callback` once after `delayMs` milliseconds. Those of 30 s and more may be late by two seconds, see {@link LongTimer}. */
+  /** Calls `callback` once after `delayMs` milliseconds. Those of 30 s and more may be late by two seconds. */
   setTimer(callback: () => void, delayMs: number, options?: { readonly keepAlive?: boolean }): Timer;
 }
 

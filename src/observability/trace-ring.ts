@@ -11,7 +11,6 @@ const liveTraces = 32;
  * objects that stay are dear, see {@link PackedTraces}.
  */
 export class TraceRing {
-  readonly #capacity: number;
   /** The latest, oldest first from `#nextLive` on. */
   readonly #live: RequestTrace[] = [];
   readonly #maxLive: number;
@@ -25,13 +24,12 @@ export class TraceRing {
 
   /** @param capacity how many are kept; 0 keeps none */
   constructor(capacity: number) {
-    this.#capacity = capacity;
     this.#maxLive = Math.min(capacity, liveTraces);
     this.#maxPacked = capacity - this.#maxLive;
   }
 
   add(trace: RequestTrace): void {
-    if (this.#capacity === 0) return;
+    if (this.#maxLive === 0) return;
     const oldest = this.#live[this.#nextLive];
     if (oldest !== undefined && this.#maxPacked > 0) this.#pack(oldest);
     this.#live[this.#nextLive] = trace;

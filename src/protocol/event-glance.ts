@@ -1,7 +1,7 @@
+import { doneText } from "./event-stream-text.ts";
 import { internalFieldAt } from "./internal-fields.ts";
 
 const eventStart = 'data: {"';
-const done = "data: [DONE]\n\n";
 const lineFeed = 0x0a;
 const closingBrace = 0x7d;
 
@@ -37,7 +37,7 @@ export class EventGlance {
     this.hasContent = hasContent;
     this.finishReason = undefined;
     if (!isFinished) this.#takeEvents(text);
-    this.isDone = this.length + done.length === text.length && text.endsWith(done);
+    this.isDone = this.length + doneText.length === text.length && text.endsWith(doneText);
   }
 
   #takeEvents(text: string): void {

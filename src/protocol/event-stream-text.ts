@@ -11,7 +11,9 @@ export function errorEvent(body: OpenAIErrorBody): Uint8Array {
   return encoder.encode(`data: ${JSON.stringify(body)}\n\n`);
 }
 
-const done = encoder.encode("data: [DONE]\n\n");
+/** The event by which an engine, and this library, say that a stream is complete. */
+export const doneText = "data: [DONE]\n\n";
+const done = encoder.encode(doneText);
 
 /** The end of a complete stream: `data: [DONE]` and a blank line. A fresh copy, because sockets may keep it. */
 export function doneEvent(): Uint8Array {
